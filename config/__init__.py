@@ -1,0 +1,1 @@
+"""Wiring: settings, URLs and the ASGI entry. Imported by nobody."""

@@ -1,0 +1,199 @@
+"""All settings in one place: read from the environment once, typed, each one used by code."""
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import django_stubs_ext
+from environs import Env
+
+django_stubs_ext.monkeypatch()
+
+env = Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(env.str("LEMNOS_DATA_DIR", str(BASE_DIR / "var"))).resolve()
+
+# Identity and secrets: script/server makes them under secrets/; all hosts share the same.
+DEBUG = env.bool("LEMNOS_DEBUG", False)
+TESTING = "pytest" in sys.modules
+SECRET_KEY = env.str("LEMNOS_SECRET_KEY", "" if not TESTING else "only-for-tests" * 4)
+# "id:hex,id:hex", newest first: the newest signs new tokens, all of them verify.
+TOKEN_PEPPERS: dict[str, bytes] = {
+    pepper_id: bytes.fromhex(value)
+    for pepper_id, _, value in (
+        item.partition(":")
+        for item in env.list("LEMNOS_TOKEN_PEPPERS", ["t1:" + "00" * 32] if TESTING else [])
+    )
+}
+WEBHOOK_KEY = env.str("LEMNOS_WEBHOOK_KEY", "")
+ADMIN_PASSWORD = env.str("LEMNOS_ADMIN_PASSWORD", "")
+BOOTSTRAP_TOKEN = env.str("LEMNOS_BOOTSTRAP_TOKEN", "")
+ENVIRONMENT = env.str("LEMNOS_ENVIRONMENT", "production")
+
+# Addresses.
+PORT = env.int("LEMNOS_PORT", 8000)
+BIND = env.str("LEMNOS_BIND", "127.0.0.1")
+ALLOWED_HOSTS = env.list("LEMNOS_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", "testserver"])
+TRUSTED_PROXIES = env.list("LEMNOS_TRUSTED_PROXIES", [])
+EGRESS_ALLOW = env.list("LEMNOS_EGRESS_ALLOW", [])
+
+
+def database_from_url(url: str) -> dict[str, Any]:
+    """Django's DATABASES entry for postgres://user:password@host:port/name?host=/socket/dir."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.path.lstrip("/") or "lemnos",
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": query.pop("host", parts.hostname or ""),
+        "PORT": str(parts.port or ""),
+        # Short transactions only: nobody may sit in one while an agent, tool or model works.
+        "OPTIONS": {
+            **query,
+            "pool": {"min_size": 1, "max_size": 10, "timeout": 10} if not TESTING else False,
+            "options": "-c statement_timeout=15000 -c lock_timeout=5000"
+            " -c idle_in_transaction_session_timeout=30000",
+        },
+        "TEST": {"NAME": f"test_{parts.path.lstrip('/') or 'lemnos'}"},
+    }
+
+
+DATABASE_URL = env.str("DATABASE_URL", "postgres://postgres@/lemnos?host=/tmp")
+DATABASES = {"default": database_from_url(DATABASE_URL)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# Hints between processes only. Without Redis every reader polls once a second.
+REDIS_URL = env.str("REDIS_URL", "")
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_filters",
+    "django_htmx",
+    "pgtrigger",
+    "channels",
+    "procrastinate.contrib.django",
+    "guardian",
+    "phases",
+    "tools",
+    "memory",
+    "orchestrator",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "guardian.middleware.RequestContextMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+AUTH_USER_MODEL = "guardian.User"
+AUTHENTICATION_BACKENDS = ["guardian.backends.AuthorityBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "/login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/login"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+SILENCED_SYSTEM_CHECKS: list[str] = []
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+# JSON bodies stay small; files have their own endpoint and their own limit.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 21 * 1024 * 1024
+JSON_BODY_LIMIT = 1024 * 1024
+FILE_BODY_LIMIT = 20 * 1024 * 1024
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "guardian.identity.TokenAuthentication",
+        "guardian.identity.SessionActorAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["guardian.identity.ScopePermission"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["guardian.bodies.StrictJSONParser"],
+    "EXCEPTION_HANDLER": "guardian.http.problem_handler",
+    "DEFAULT_SCHEMA_CLASS": "guardian.schema.LemnosSchema",
+    "UNAUTHENTICATED_USER": None,
+    "COERCE_DECIMAL_TO_STRING": True,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Lemnos",
+    "DESCRIPTION": "Control plane for teams of software agents: tickets, gates, tools, memory.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# Background work.
+PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "jobs"
+PROCRASTINATE_ON_APP_READY = "guardian.procrastinate_app.configure"
+WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 2)
+SHUTDOWN_SECONDS = env.int("LEMNOS_SHUTDOWN_SECONDS", 25)
+EVENT_RETENTION_DAYS = env.int("EVENT_RETENTION_DAYS", 365)
+
+# Sandbox and models.
+SANDBOX_IMAGE = env.str("LEMNOS_SANDBOX_IMAGE", "")
+UNTRUSTED_LEVEL = env.str("LEMNOS_UNTRUSTED_LEVEL", "container")
+EMBEDDING_PROVIDER = env.str("EMBEDDING_PROVIDER", "local")
+EMBEDDING_URL = env.str("EMBEDDING_URL", "")
+EMBEDDING_MODEL = env.str("EMBEDDING_MODEL", "")
+EMBEDDING_API_KEY = env.str("EMBEDDING_API_KEY", "")
+DEMO = env.bool("LEMNOS_DEMO", True)
+
+# How the claim of a task and its life are timed; the database clock decides.
+LEASE_DEFAULT = timedelta(seconds=60)
+
+LOG_LEVEL = env.str("LEMNOS_LOG_LEVEL", "info").upper()
+LOG_FORMAT = env.str("LEMNOS_LOG_FORMAT", "console" if sys.stderr.isatty() else "json")
+LOGGING_CONFIG = "guardian.logs.configure"
+LOGGING: dict[str, Any] = {"level": LOG_LEVEL, "format": LOG_FORMAT}

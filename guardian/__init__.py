@@ -1,0 +1,1 @@
+"""Who may, what may be spent, what is held, what happened."""

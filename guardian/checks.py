@@ -1,0 +1,49 @@
+"""System checks: a wrong installation is refused at the start, with a hint."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+
+@register()
+def secrets_are_set(**_: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    if not settings.SECRET_KEY:
+        found.append(
+            Error(
+                "LEMNOS_SECRET_KEY is not set.",
+                hint="Start with script/server.",
+                id="guardian.E002",
+            )
+        )
+    if not settings.TOKEN_PEPPERS:
+        found.append(
+            Error(
+                "LEMNOS_TOKEN_PEPPERS is not set.",
+                hint="Start with script/server.",
+                id="guardian.E003",
+            )
+        )
+    if settings.UNTRUSTED_LEVEL not in {"container", "bwrap+", "bwrap"}:
+        found.append(
+            Error(
+                f"LEMNOS_UNTRUSTED_LEVEL is {settings.UNTRUSTED_LEVEL!r}.",
+                hint="Use container, bwrap+ or bwrap.",
+                id="guardian.E004",
+            )
+        )
+    return found
+
+
+@register()
+def every_view_has_a_scope(**_: Any) -> list[CheckMessage]:
+    """Deny by default: an API view without a scope for each of its actions stops the start."""
+    from django.urls import get_resolver
+
+    from guardian.http import missing_scopes
+
+    return [
+        Error(f"{where} has no scope.", hint="Add it to `scopes`.", id="guardian.E001")
+        for where in missing_scopes(get_resolver())
+    ]

@@ -1,0 +1,251 @@
+"""Every refusal of Lemnos is a DomainError: its docstring is the message, its code is stable."""
+
+from typing import Any, ClassVar
+
+
+class DomainError(Exception):
+    """The request cannot be carried out."""
+
+    code: ClassVar[str] = "conflict"
+    status: ClassVar[int] = 409
+    remedy: ClassVar[str] = ""
+    permanent: ClassVar[bool] = True
+    retry_after: int | None = None
+
+    def __init__(self, detail: str | None = None, **data: Any) -> None:
+        self.detail = detail or (type(self).__doc__ or "").strip().splitlines()[0]
+        self.retry_after = data.pop("retry_after", type(self).retry_after)
+        if "remedy" in data:
+            self.remedy_text = str(data.pop("remedy"))
+        else:
+            self.remedy_text = type(self).remedy
+        self.data = data
+        super().__init__(self.detail)
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class Invalid(DomainError):
+    """Something in the request is not valid."""
+
+    code = "invalid"
+    status = 400
+
+    def __init__(
+        self, detail: str | None = None, *, path: str = "", reason: str = "", **data: Any
+    ) -> None:
+        if path and "errors" not in data:
+            message = reason or detail or "is not valid"
+            data["errors"] = [{"path": path, "code": self.code, "message": message}]
+        super().__init__(detail or (f"{path}: {reason}" if path and reason else None), **data)
+
+
+class BadFilter(Invalid):
+    """A filter of this list is unknown or has a value it cannot take."""
+
+    code = "bad_filter"
+
+
+class BadCursor(Invalid):
+    """The cursor was not made by this list."""
+
+    code = "bad_cursor"
+    remedy = "Start again without cursor."
+
+
+class Unauthorized(DomainError):
+    """Log in or send a valid token."""
+
+    code = "unauthorized"
+    status = 401
+    remedy = "Send 'Authorization: Bearer lem_…' or log in."
+
+
+class TokenExpired(Unauthorized):
+    """This token has expired."""
+
+    code = "token_expired"
+    remedy = "Ask for a new token."
+
+
+class TokenRevoked(Unauthorized):
+    """This token was revoked."""
+
+    code = "token_revoked"
+    remedy = "Ask for a new token."
+
+
+class AddressNotAllowed(Unauthorized):
+    """This token may not be used from this address."""
+
+    code = "ip_not_allowed"
+
+
+class Forbidden(DomainError):
+    """You may not do this."""
+
+    code = "forbidden"
+    status = 403
+
+
+class ScopeMissing(Forbidden):
+    """Your role or token lacks the scope that this needs."""
+
+    code = "scope_missing"
+
+
+class AuthorityTooLow(Forbidden):
+    """Your authority level is too low for this."""
+
+    code = "authority_too_low"
+    remedy = "Ask somebody with the required level."
+
+
+class SelfReview(Forbidden):
+    """Nobody decides about their own work."""
+
+    code = "self_review"
+
+
+class KindReserved(Forbidden):
+    """Event kinds that begin with an app's name are reserved for Lemnos."""
+
+    code = "kind_reserved"
+
+
+class NotFound(DomainError):
+    """There is no such thing here."""
+
+    code = "not_found"
+    status = 404
+
+
+class AlreadyExists(DomainError):
+    """Something with this name exists already."""
+
+    code = "already_exists"
+
+
+class IllegalTransition(DomainError):
+    """This change of state is not allowed from here."""
+
+    code = "illegal_transition"
+
+
+class Immutable(DomainError):
+    """This can no longer be changed."""
+
+    code = "immutable"
+
+
+class LeaseLost(DomainError):
+    """This lease is over: another actor holds the work now, or nobody does."""
+
+    code = "lease_lost"
+    remedy = "stop; claim again"
+
+
+class LockHeld(DomainError):
+    """Another holder has this lock."""
+
+    code = "lock_held"
+    remedy = "Wait until it is released, or ask the holder."
+
+
+class BudgetExceeded(DomainError):
+    """A budget does not allow this much more."""
+
+    code = "budget_exceeded"
+    remedy = "Raise the limit, wait for the next period, or free held money."
+
+
+class StaleVersion(DomainError):
+    """Somebody changed this in the meantime."""
+
+    code = "stale_version"
+    status = 412
+    remedy = "Read it again and repeat the change with the new ETag."
+
+
+class VersionRequired(DomainError):
+    """This change needs an If-Match header."""
+
+    code = "version_required"
+    status = 428
+    remedy = "Send If-Match with the ETag you read."
+
+
+class IdempotencyKeyReused(DomainError):
+    """This Idempotency-Key was used with another request."""
+
+    code = "idempotency_key_reused"
+    status = 422
+    remedy = "Use a new key for a new request."
+
+
+class IdempotencyInProgress(DomainError):
+    """The request with this Idempotency-Key is still running."""
+
+    code = "idempotency_in_progress"
+    retry_after = 1
+
+
+class BodyTooLarge(DomainError):
+    """The request body is too large."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class QuotaExceeded(DomainError):
+    """A quota is used up."""
+
+    code = "quota_exceeded"
+    status = 429
+    retry_after = 60
+
+
+class RateLimited(DomainError):
+    """Too many requests in the last minute."""
+
+    code = "rate_limited"
+    status = 429
+    retry_after = 60
+
+
+class PackNotFound(DomainError):
+    """There is no price pack, so nothing can be priced."""
+
+    code = "pricing_pack_not_found"
+    status = 500
+    remedy = "Build a price pack: POST /api/v1/costs/packs/build."
+
+
+class IsolationUnavailable(DomainError):
+    """No host here offers the isolation that this work needs."""
+
+    code = "isolation_unavailable"
+    status = 503
+    retry_after = 60
+    permanent = False
+    remedy = "Start a worker on a host with a container engine, then retry."
+
+
+class KillSwitchOn(DomainError):
+    """The kill switch is on: nothing new starts."""
+
+    code = "kill_switch_on"
+    status = 503
+    retry_after = 30
+    permanent = False
+    remedy = "Wait until an operator turns it off."
+
+
+class ShuttingDown(DomainError):
+    """This process is shutting down."""
+
+    code = "shutting_down"
+    status = 503
+    retry_after = 5
+    permanent = False

@@ -1,0 +1,34 @@
+"""Event kinds that guardian emits. Data keys in the comments."""
+
+TEAM_CREATED = "guardian.team.created"  # slug
+TOKEN_CREATED = "guardian.token.created"  # noqa: S105  name, key_id, scopes
+TOKEN_REVOKED = "guardian.token.revoked"  # noqa: S105  key_id
+COST_CHARGED = "guardian.cost.charged"  # amount, task_id, ticket_id, provider, model
+BUDGET_WARNED = "guardian.budget.warned"  # scope_type, scope_id, limit, spent
+BUDGET_CRITICAL = "guardian.budget.critical"  # scope_type, scope_id, limit, spent
+BUDGET_EXCEEDED = "guardian.budget.exceeded"  # scope_type, scope_id, limit, spent
+PACK_BUILT = "guardian.pack.built"  # asof_date, content_hash
+LOCK_ACQUIRED = "guardian.lock.acquired"  # resource_type, resource_id, mode, fence
+LOCK_RELEASED = "guardian.lock.released"  # resource_type, resource_id, reason
+LOCK_EXPIRED = "guardian.lock.expired"  # resource_type, resource_id
+ERROR_LOGGED = "guardian.error.logged"  # error_type, component, severity
+ACTION_EXECUTED = "guardian.action.executed"  # kind, target_label, target_id
+ACTION_REVERTED = "guardian.action.reverted"  # kind, target_label, target_id
+SANDBOX_FLOOR_LOWERED = "guardian.sandbox.floor_lowered"  # level
+
+# Names outside programs may use instead of the stored kind.
+ALIASES = {
+    LOCK_ACQUIRED: "resource.acquired",
+    LOCK_RELEASED: "resource.released",
+    "guardian.lock.queued": "resource.queued",
+    "guardian.lock.granted": "resource.ready",
+}
+APP_LABELS = ("guardian", "phases", "tools", "memory", "orchestrator")
+
+
+def alias_of(kind: str) -> str | None:
+    """The unprefixed name of a stored kind: `phases.task.claimed` → `task.claimed`."""
+    if kind in ALIASES:
+        return ALIASES[kind]
+    app, _, rest = kind.partition(".")
+    return rest if app in APP_LABELS and "." in rest else None

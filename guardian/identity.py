@@ -1,0 +1,97 @@
+"""Who asks: authentication and scopes of API views. Apart from `http`: DRF imports it early."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from guardian import errors
+from guardian.authority import Actor, actor_for, require_scope
+
+PUBLIC = "public"
+
+
+class TokenAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <token>`; the team is the token's."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Actor] | None:
+        from guardian.services import authenticate_token
+
+        header = request.headers.get("Authorization", "")
+        if not header:
+            return None
+        scheme, _, value = header.partition(" ")
+        if scheme.lower() not in {"bearer", "token"} or not value.strip():
+            raise errors.Unauthorized
+        actor = authenticate_token(value.strip(), address=client_address(request))
+        return actor.user, actor
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="lemnos"'
+
+
+class SessionActorAuthentication(SessionAuthentication):
+    """A logged-in person; unsafe methods need the CSRF token."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Actor] | None:  # type: ignore[override]
+        user = getattr(request._request, "user", None)
+        if user is None or not user.is_authenticated or not user.is_active:
+            return None
+        self.enforce_csrf(request)
+        return user, session_actor(request._request)
+
+
+def session_actor(request: HttpRequest) -> Actor:
+    """The actor of a page request: the team chosen in the session, else the first membership."""
+    from guardian.models import Team, User
+
+    if not isinstance(request.user, User):
+        raise errors.Unauthorized
+    chosen = request.session.get("team_id")
+    team = Team.objects.filter(pk=chosen).first() if chosen else None
+    return actor_for(request.user, team)
+
+
+def client_address(request: HttpRequest | Request) -> str:
+    """The peer's address; a forwarding header counts only from a trusted proxy."""
+    peer = str(request.META.get("REMOTE_ADDR", ""))
+    if peer in settings.TRUSTED_PROXIES:
+        forwarded = str(request.META.get("HTTP_X_FORWARDED_FOR", "")).split(",")[-1].strip()
+        return forwarded or peer
+    return peer
+
+
+def actor_of(request: Request) -> Actor:
+    if not isinstance(request.auth, Actor):
+        raise errors.Unauthorized
+    return request.auth
+
+
+class ScopePermission(BasePermission):
+    """Deny by default: the view names a scope for each action, the actor must have it."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        scope = scope_of(view, request.method or "")
+        if scope is None:
+            return False
+        if scope == PUBLIC:
+            return True
+        actor = actor_of(request)
+        if request.method not in {"GET", "HEAD", "OPTIONS"} and not actor.can_write:
+            raise errors.Forbidden("This token may only read.")
+        require_scope(actor, scope)
+        return True
+
+
+def scope_of(view: Any, method: str) -> str | None:
+    scopes: Mapping[str, str] = getattr(view, "scopes", {})
+    key = getattr(view, "action", None) or method.lower()
+    if key == "metadata" or method == "OPTIONS":
+        return next(iter(scopes.values()), None)
+    if method == "HEAD" and key not in scopes:
+        key = "get"
+    return scopes.get(key)

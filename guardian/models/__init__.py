@@ -1,0 +1,28 @@
+"""The rows of guardian."""
+
+from guardian.models.action import GuardianAction
+from guardian.models.base import TeamQuerySet, TeamRow, uuid7
+from guardian.models.error import ErrorLog
+from guardian.models.event import Delivery, Event, IdempotencyKey
+from guardian.models.identity import ApiToken, Membership, Team, User
+from guardian.models.lock import ResourceLock
+from guardian.models.money import Budget, CostRecord, PricePack
+
+__all__ = [
+    "ApiToken",
+    "Budget",
+    "CostRecord",
+    "Delivery",
+    "ErrorLog",
+    "Event",
+    "GuardianAction",
+    "IdempotencyKey",
+    "Membership",
+    "PricePack",
+    "ResourceLock",
+    "Team",
+    "TeamQuerySet",
+    "TeamRow",
+    "User",
+    "uuid7",
+]

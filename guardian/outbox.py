@@ -1,0 +1,148 @@
+"""Telling what happened, hearing it, and deferring work: all inside the caller's transaction."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, models
+from django.utils import timezone
+
+from guardian import context
+from guardian.authority import Actor
+from guardian.events import alias_of
+from guardian.models import Event
+from guardian.redaction import redact
+
+PRIORITIES = {"critical": 1, "high": 2, "normal": 3, "low": 4}
+DATA_LIMIT_BYTES = 64 * 1024
+
+Receiver = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A receiver under its stable name, which is how its deliveries are stored."""
+
+    name: str
+    kind: str
+    receiver: Receiver
+
+
+_subscriptions: dict[str, Subscription] = {}
+
+
+class OutsideTransaction(RuntimeError):
+    """emit() and defer() must run in the transaction of the change they belong to."""
+
+
+def _require_transaction() -> None:
+    if not connection.in_atomic_block:
+        raise OutsideTransaction(OutsideTransaction.__doc__)
+
+
+def emit(
+    kind: str,
+    *,
+    subject: models.Model | None = None,
+    actor: Actor | None = None,
+    team_id: UUID | None = None,
+    priority: str = "normal",
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+    reason: str = "",
+    source: str = Event.Source.INTERNAL,
+    **data: Any,
+) -> Event:
+    """Write one event beside the change it tells of; it exists if and only if the change commits.
+
+    Raises OutsideTransaction.
+    """
+    _require_transaction()
+    if team_id is None:
+        team_id = getattr(subject, "team_id", None) or (actor.team_id if actor else None)
+    event = Event(
+        team_id=team_id,
+        kind=kind,
+        alias=alias_of(kind),
+        priority=PRIORITIES[priority],
+        actor_id=actor.id if actor else None,
+        actor_kind=actor.kind if actor else "system",
+        authority=actor.authority if actor else None,
+        subject_label=subject._meta.label_lower if subject is not None else "",
+        subject_id=str(subject.pk) if subject is not None else "",
+        data=redact(data),
+        before=redact(before) if before is not None else None,
+        after=redact(after) if after is not None else None,
+        reason=reason,
+        request_id=context.request_id(),
+        source=source,
+        created_at=timezone.now(),
+    )
+    event.save(force_insert=True)
+    wake_relay()
+    return event
+
+
+def wake_relay() -> None:
+    """A hint that commits with the transaction; PostgreSQL folds repeats into one."""
+    with connection.cursor() as cursor:
+        cursor.execute("NOTIFY lemnos_outbox")
+
+
+def on(kind: str) -> Callable[[Receiver], Receiver]:
+    """Register a receiver for a kind, or for every kind with `*`. It may hear late or twice."""
+
+    def register(receiver: Receiver) -> Receiver:
+        name = f"{receiver.__module__.removesuffix('.receivers')}.{receiver.__name__}"
+        if name in _subscriptions and _subscriptions[name].receiver is not receiver:
+            raise RuntimeError(f"two receivers are called {name}")
+        _subscriptions[name] = Subscription(name, kind, receiver)
+        return receiver
+
+    return register
+
+
+def subscriptions_for(kind: str) -> Iterable[Subscription]:
+    return [s for s in _subscriptions.values() if s.kind in {kind, "*"}]
+
+
+def subscription(name: str) -> Subscription | None:
+    return _subscriptions.get(name)
+
+
+def defer(
+    job_name: str,
+    *,
+    queue: str,
+    lock: str | None = None,
+    queueing_lock: str | None = None,
+    schedule_in: timedelta | None = None,
+    priority: int = 0,
+    **ids: Any,
+) -> bool:
+    """Queue a job that commits with the change. False: one with this queueing lock waits already.
+
+    Raises OutsideTransaction.
+    """
+    from django.db import transaction
+    from procrastinate.contrib.django import app
+    from procrastinate.exceptions import AlreadyEnqueued
+
+    _require_transaction()
+    task = app.configure_task(
+        job_name,
+        queue=queue,
+        lock=lock,
+        queueing_lock=queueing_lock,
+        schedule_in={"seconds": schedule_in.total_seconds()} if schedule_in else None,
+        priority=priority,
+        allow_unknown=False,
+    )
+    try:
+        with transaction.atomic():  # a refused lock must not break the caller's transaction
+            task.defer(**ids)
+    except AlreadyEnqueued:
+        return False
+    return True

@@ -1,0 +1,31 @@
+"""Secrets never reach events or logs: values under telling names become `[redacted]`."""
+
+import re
+from typing import Any
+
+REDACTED = "[redacted]"
+_NAMES = re.compile(
+    r"(?i)(password|passwd|secret|authorization|cookie|api_?key|private_?key|^token$|_token$|pepper)"
+)
+_TOKEN = re.compile(r"\blem_[0-9A-Za-z]{12}\.[0-9A-Za-z_-]{20,}")
+_URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+(?=@)", re.IGNORECASE)
+
+
+def redact_text(text: str) -> str:
+    return _URL_PASSWORD.sub(r"\g<head>" + REDACTED, _TOKEN.sub(REDACTED, text))
+
+
+def redact(value: Any) -> Any:
+    """The same shape with secret values replaced. Fences called `token` are numbers and stay."""
+    if isinstance(value, dict):
+        return {
+            key: REDACTED
+            if _NAMES.search(str(key)) and not isinstance(item, (int, float, bool, type(None)))
+            else redact(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [redact(item) for item in value]
+    if isinstance(value, str):
+        return redact_text(value)
+    return value

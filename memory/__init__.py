@@ -1,0 +1,1 @@
+"""What is known: records, their vectors, and search by meaning."""

@@ -1,0 +1,1 @@
+"""Who works, and how work is combined:."""

@@ -1,0 +1,14 @@
+"""Start-up of the orchestrator app."""
+
+from django.apps import AppConfig
+
+
+class OrchestratorConfig(AppConfig):
+    name = "orchestrator"
+    label = "orchestrator"
+    verbose_name = "Orchestrator"
+
+    def ready(self) -> None:
+        from django.utils.module_loading import autodiscover_modules
+
+        autodiscover_modules("receivers")

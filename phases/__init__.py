@@ -1,0 +1,1 @@
+"""What is to be done: workflows, tickets, tasks, gates and the board."""
