@@ -1,0 +1,87 @@
+"""Guardian's part of the REST API: tokens and the event log."""
+
+from uuid import UUID
+
+from drf_spectacular.utils import OpenApiTypes, extend_schema
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from guardian import services
+from guardian.http import TeamViewSet, validated
+from guardian.models import ApiToken, Event
+from guardian.serializers import EventSerializer, Reason, TokenCreate, TokenSerializer
+
+
+class TokenViewSet(TeamViewSet):
+    """Credentials of programs."""
+
+    queryset = ApiToken.objects.all()
+    serializer_class = TokenSerializer
+    scopes = {
+        "list": "tokens:self",
+        "retrieve": "tokens:self",
+        "create": "tokens:self",
+        "own": "tokens:self",
+        "revoke": "tokens:self",
+    }
+
+    def get_queryset(self):  # type: ignore[no-untyped-def]
+        queryset = super().get_queryset()
+        if self.actor.has_scope("tokens:admin"):
+            return queryset
+        return queryset.filter(user=self.actor.user)
+
+    @extend_schema(request=TokenCreate, responses={201: OpenApiTypes.OBJECT})
+    def create(self, request: Request) -> Response:
+        token, text = services.create_token(
+            actor=self.actor, **validated(TokenCreate, request.data)
+        )
+        body = {"id": str(token.pk), "key_id": token.key_id, "token": text}
+        return Response(body, status=201)
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @action(detail=False, methods=["get"], url_path="self")
+    def own(self, request: Request) -> Response:
+        actor = self.actor
+        token = ApiToken.objects.filter(pk=actor.token_id).first() if actor.token_id else None
+        return Response(
+            {
+                "user": {"id": str(actor.id), "username": actor.user.username},
+                "kind": actor.kind,
+                "team": {"id": str(actor.team_id), "slug": actor.team.slug},
+                "role": actor.role,
+                "authority": actor.authority,
+                "scopes": sorted(actor.scopes),
+                "token_id": str(actor.token_id) if actor.token_id else None,
+                "expires_at": token.expires_at if token else None,
+            }
+        )
+
+    @extend_schema(request=Reason, responses=TokenSerializer)
+    @action(detail=True, methods=["post"])
+    def revoke(self, request: Request, pk: UUID) -> Response:
+        token = services.revoke_token(
+            actor=self.actor, token_id=pk, **validated(Reason, request.data)
+        )
+        return Response(TokenSerializer(token).data)
+
+
+class EventViewSet(TeamViewSet):
+    """What happened, in the order of its numbers."""
+
+    queryset = Event.objects.all()
+    serializer_class = EventSerializer
+    scopes = {"list": "events:read", "retrieve": "events:read"}
+    filters = {
+        "kind": "kind",
+        "alias": "alias",
+        "priority": "priority",
+        "actor": "actor_id",
+        "subject_label": "subject_label",
+        "subject_id": "subject_id",
+        "source": "source",
+        "since_seq": "seq__gt",
+        "created_at__gte": "created_at__gte",
+        "created_at__lte": "created_at__lte",
+    }

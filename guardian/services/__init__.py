@@ -1,0 +1,46 @@
+"""The verbs of guardian: the only writers of its rows."""
+
+from guardian.services.actions import kill_switch_is_on, set_kill_switch
+from guardian.services.errors import log_error
+from guardian.services.locks import acquire_locks, expire_locks, release_locks_of_task
+from guardian.services.money import (
+    build_first_pack,
+    charge,
+    newest_pack_id,
+    reserve_budget,
+    settle_cost,
+)
+from guardian.services.teams import (
+    create_team,
+    create_user,
+    ensure_admin,
+    set_membership,
+)
+from guardian.services.tokens import (
+    authenticate_token,
+    create_token,
+    ensure_bootstrap_token,
+    revoke_token,
+)
+
+__all__ = [
+    "acquire_locks",
+    "authenticate_token",
+    "build_first_pack",
+    "charge",
+    "create_team",
+    "create_token",
+    "create_user",
+    "ensure_admin",
+    "ensure_bootstrap_token",
+    "expire_locks",
+    "kill_switch_is_on",
+    "log_error",
+    "newest_pack_id",
+    "release_locks_of_task",
+    "reserve_budget",
+    "revoke_token",
+    "set_kill_switch",
+    "set_membership",
+    "settle_cost",
+]

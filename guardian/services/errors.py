@@ -1,0 +1,74 @@
+"""Errors are kept once per cause."""
+
+import hashlib
+import re
+import traceback
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from guardian import events
+from guardian.models import ErrorLog
+from guardian.outbox import emit
+from guardian.redaction import redact_text
+
+_VARIABLE = re.compile(
+    r"0x[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{27}|'[^']*'|\"[^\"]*\"|\d+", re.IGNORECASE
+)
+EVENT_EVERY = timedelta(seconds=300)
+
+
+@transaction.atomic
+def log_error(
+    *,
+    error: BaseException,
+    component: str,
+    team_id: UUID | None = None,
+    subject_label: str = "",
+    subject_id: str = "",
+    severity: str = ErrorLog.Severity.HIGH,
+) -> ErrorLog:
+    """Write or count one error; the same unresolved cause stays one row."""
+    message = redact_text(str(error))[:4000]
+    frame = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
+    place = f"{frame[0].filename.rpartition('/')[2]}:{frame[0].name}" if frame else ""
+    text = "|".join([type(error).__name__, component, place, _VARIABLE.sub("#", message)])
+    fingerprint = hashlib.sha256(text.encode()).hexdigest()
+    now = timezone.now()
+    known = (
+        ErrorLog.objects.select_for_update()
+        .filter(team_id=team_id, fingerprint=fingerprint, resolved_at=None)
+        .first()
+    )
+    if known is None:
+        known = ErrorLog.objects.create(
+            team_id=team_id,
+            error_type=type(error).__name__[:100],
+            error_message=message,
+            stack_trace=redact_text("".join(traceback.format_exception(error)))[-8000:],
+            error_code=getattr(error, "code", "") or "",
+            component=component,
+            severity=severity,
+            fingerprint=fingerprint,
+            first_seen_at=now,
+            last_seen_at=now,
+            subject_label=subject_label,
+            subject_id=subject_id,
+        )
+        tell = True
+    else:
+        tell = now - known.last_seen_at > EVENT_EVERY
+        ErrorLog.objects.filter(pk=known.pk).update(count=F("count") + 1, last_seen_at=now)
+    if tell:
+        emit(
+            events.ERROR_LOGGED,
+            subject=known,
+            team_id=team_id,
+            error_type=known.error_type,
+            component=component,
+            severity=known.severity,
+        )
+    return known

@@ -1,0 +1,194 @@
+"""API tokens: made once, shown once, stored as a keyed hash."""
+
+import hashlib
+import hmac
+import ipaddress
+import secrets
+import string
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from guardian import events
+from guardian.authority import Actor, require_scope, scopes_of
+from guardian.errors import (
+    AddressNotAllowed,
+    Invalid,
+    NotFound,
+    ScopeMissing,
+    TokenExpired,
+    TokenRevoked,
+    Unauthorized,
+)
+from guardian.models import ApiToken, Membership, Team, User
+from guardian.outbox import emit
+
+_ALPHABET = string.ascii_letters + string.digits
+MAX_AGE = {"agent": timedelta(days=90), "human": timedelta(days=365)}
+DEFAULT_AGE = timedelta(days=90)
+TOUCH_EVERY = timedelta(seconds=60)
+
+
+def _hash(secret: str, pepper: bytes) -> str:
+    return hmac.new(pepper, secret.encode(), hashlib.sha256).hexdigest()
+
+
+def _newest_pepper() -> tuple[str, bytes]:
+    return next(iter(settings.TOKEN_PEPPERS.items()))
+
+
+@transaction.atomic
+def create_token(
+    *,
+    actor: Actor,
+    name: str,
+    scopes: list[str],
+    user: User | None = None,
+    expires_at: datetime | None = None,
+    can_write: bool = True,
+    allowed_ips: list[str] | None = None,
+    authority_cap: int | None = None,
+) -> tuple[ApiToken, str]:
+    """Make a token and return it with its text, which is shown only now.
+
+    Raises ScopeMissing for scopes beyond the maker's, Invalid, NotFound.
+    """
+    owner = user or actor.user
+    if owner.pk != actor.id:
+        require_scope(actor, "tokens:admin")
+        if not Membership.objects.filter(user=owner, team=actor.team).exists():
+            raise NotFound("There is no such user in this team.")
+    beyond = sorted(set(scopes) - actor.scopes)
+    if beyond:
+        raise ScopeMissing("You cannot give away scopes you do not have.", required=beyond)
+    for address in allowed_ips or []:
+        _check_network(address)
+    key_id = "".join(secrets.choice(_ALPHABET) for _ in range(12))
+    secret = secrets.token_urlsafe(32)
+    pepper_id, pepper = _newest_pepper()
+    token = ApiToken.objects.create(
+        team=actor.team,
+        user=owner,
+        name=name,
+        key_id=key_id,
+        secret_hash=_hash(secret, pepper),
+        pepper_id=pepper_id,
+        scopes=sorted(set(scopes)),
+        can_write=can_write,
+        allowed_ips=allowed_ips or [],
+        authority_cap=authority_cap,
+        expires_at=_expiry(owner, expires_at),
+        created_by=actor.user,
+    )
+    emit(events.TOKEN_CREATED, subject=token, actor=actor, name=name, key_id=key_id, scopes=scopes)
+    return token, f"lem_{key_id}.{secret}"
+
+
+def _check_network(text: str) -> None:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        raise Invalid(path="allowed_ips", reason=f"{text!r} is no address or network") from error
+
+
+def _expiry(owner: User, wanted: datetime | None) -> datetime:
+    now = timezone.now()
+    longest = MAX_AGE.get(owner.kind, MAX_AGE["human"])
+    expires_at = wanted or now + DEFAULT_AGE
+    if not now < expires_at <= now + longest + timedelta(minutes=1):
+        raise Invalid(path="expires_at", reason=f"must be within {longest.days} days from now")
+    return expires_at
+
+
+@transaction.atomic
+def revoke_token(*, actor: Actor, token_id: UUID, reason: str) -> ApiToken:
+    """End a token at once. Raises NotFound, ScopeMissing."""
+    token = ApiToken.objects.select_for_update().filter(pk=token_id, team=actor.team).first()
+    if token is None:
+        raise NotFound
+    if token.user_id != actor.id:
+        require_scope(actor, "tokens:admin")
+    if token.revoked_at is None:
+        token.revoked_at = timezone.now()
+        token.save(update_fields=["revoked_at", "updated_at"])
+        emit(events.TOKEN_REVOKED, subject=token, actor=actor, reason=reason, key_id=token.key_id)
+    return token
+
+
+def authenticate_token(text: str, *, address: str) -> Actor:
+    """The actor behind a token's text.
+
+    Raises Unauthorized, TokenExpired, TokenRevoked, AddressNotAllowed.
+    """
+    key_id, secret = _split(text)
+    token = (
+        ApiToken.objects.select_related("user", "team")
+        .filter(key_id=key_id, user__is_active=True)
+        .first()
+    )
+    pepper = settings.TOKEN_PEPPERS.get(token.pepper_id) if token else None
+    if token is None or pepper is None:
+        raise Unauthorized("This token is not known here.")
+    if not hmac.compare_digest(_hash(secret, pepper), token.secret_hash):
+        raise Unauthorized("This token is not known here.")
+    now = timezone.now()
+    if token.revoked_at is not None:
+        raise TokenRevoked
+    if token.expires_at is not None and token.expires_at <= now:
+        raise TokenExpired
+    if token.allowed_ips and not _allowed(address, token.allowed_ips):
+        raise AddressNotAllowed
+    membership = Membership.objects.filter(user_id=token.user_id, team_id=token.team_id).first()
+    if membership is None:
+        raise Unauthorized("This token's user is no longer in its team.")
+    if token.last_used_at is None or now - token.last_used_at > TOUCH_EVERY:
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now, last_used_ip=address or None)
+    cap = token.authority_cap or 5
+    return Actor(
+        user=token.user,
+        team=token.team,
+        role=membership.role,
+        authority=min(membership.authority, cap),
+        scopes=scopes_of(membership.role, token.scopes),
+        token_id=token.pk,
+        can_write=token.can_write,
+    )
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Key id and secret; a bootstrap token of any other form is looked up by its digest."""
+    head, dot, secret = text.partition(".")
+    if head.startswith("lem_") and dot and len(head) == 16:
+        return head[4:], secret
+    return hashlib.sha256(text.encode()).hexdigest()[:12], text
+
+
+def _allowed(address: str, networks: list[str]) -> bool:
+    try:
+        peer = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(peer in ipaddress.ip_network(network, strict=False) for network in networks)
+
+
+@transaction.atomic
+def ensure_bootstrap_token(*, text: str, team: Team, user: User) -> ApiToken:
+    """The token given at the start; made if unknown, never brought back once revoked."""
+    key_id, secret = _split(text)
+    token = ApiToken.objects.filter(key_id=key_id).first()
+    if token is not None:
+        return token
+    pepper_id, pepper = _newest_pepper()
+    return ApiToken.objects.create(
+        team=team,
+        user=user,
+        name="bootstrap",
+        key_id=key_id,
+        secret_hash=_hash(secret, pepper),
+        pepper_id=pepper_id,
+        scopes=sorted(scopes_of("admin")),
+        created_by=user,
+    )

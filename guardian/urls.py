@@ -1,0 +1,35 @@
+"""Guardian's routes."""
+
+from django.urls import URLPattern, URLResolver, include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from rest_framework.routers import SimpleRouter
+
+from guardian import api, views
+
+router = SimpleRouter(trailing_slash=False, use_regex_path=False)
+router.register("tokens", api.TokenViewSet, "token")
+router.register("events", api.EventViewSet, "event")
+
+
+class SchemaView(SpectacularAPIView):  # type: ignore[misc]
+    """OpenAPI 3.1 of the whole API."""
+
+    permission_classes = []
+    authentication_classes = []
+
+
+class DocsView(SpectacularSwaggerView):  # type: ignore[misc]
+    """The API to try out, from local files only."""
+
+    permission_classes = []
+    authentication_classes = []
+
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("login", views.LoginView.as_view(), name="login"),
+    path("logout", views.LogoutView.as_view(), name="logout"),
+    path("api/schema", SchemaView.as_view(), name="schema"),
+    path("api/docs", DocsView.as_view(url_name="schema"), name="docs"),
+    path("docs/errors/<str:code>", views.error_page, name="error-page"),
+    path("api/v1/", include(router.urls)),
+]
