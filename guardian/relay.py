@@ -159,7 +159,7 @@ def _postpone(delivery: Delivery, failure: Exception) -> None:
 
 
 def run_once(*, limit: int = 10_000) -> int:
-    """Stamp and deliver until nothing is due. Returns how much was done; the loop and tests call it."""
+    """Stamp and deliver until nothing is due. Returns how much was done."""
     worker = f"relay@{socket.gethostname()}"[:100]
     done = 0
     while done < limit:

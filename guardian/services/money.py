@@ -148,7 +148,9 @@ def charge(
     completion_tokens: int,
     run_id: UUID | None = None,
 ) -> CostRecord:
-    """One charge at the pinned pack's price: tokens × figure / 1,000,000; unknown models cost the default.
+    """One charge at the pinned pack's price: tokens × figure / 1,000,000.
+
+    A model that the pack does not name costs the default price, marked as estimated.
 
     Raises PackNotFound.
     """

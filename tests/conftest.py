@@ -1,0 +1,66 @@
+"""The cast every test may call for, and the database it plays in."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+import pytest
+from rest_framework.test import APIClient
+
+from guardian import services
+from guardian.authority import ROLE_SCOPES, Actor, actor_for
+from guardian.models import Team
+from tests import factories
+
+
+@pytest.fixture
+def team(db) -> Team:
+    return factories.make_team("harbour")
+
+
+@pytest.fixture
+def other_team(db) -> Team:
+    return factories.make_team("island")
+
+
+@pytest.fixture
+def admin(team) -> Actor:
+    return factories.make_actor(team, "ada", role="admin", authority=5)
+
+
+@pytest.fixture
+def lead(team) -> Actor:
+    return factories.make_actor(team, "lena", role="operator", authority=4)
+
+
+@pytest.fixture
+def viewer(team) -> Actor:
+    return factories.make_actor(team, "vera", role="viewer")
+
+
+@pytest.fixture
+def agent(team) -> Actor:
+    return factories.make_actor(team, "coder-1", role="agent", kind="agent")
+
+
+@pytest.fixture
+def outsider(other_team) -> Actor:
+    return factories.make_actor(other_team, "olaf", role="admin", authority=5)
+
+
+@pytest.fixture
+def api():
+    """A client for an actor: `api(lead).get(...)`; without one it is anonymous."""
+
+    def client(actor: Actor | None = None) -> APIClient:
+        made = APIClient(raise_request_exception=False)
+        if actor is not None:
+            _, text = services.create_token(
+                actor=actor_for(actor.user, actor.team),
+                name="test",
+                scopes=sorted(ROLE_SCOPES[actor.role]),
+            )
+            made.credentials(HTTP_AUTHORIZATION=f"Bearer {text}")
+        return made
+
+    return client
