@@ -1,0 +1,71 @@
+"""Refusals of phases."""
+
+from guardian.errors import DomainError, Forbidden, IllegalTransition, Invalid, QuotaExceeded
+
+
+class GateNotPassed(DomainError):
+    """The gate of this phase is not passed yet."""
+
+    code = "gate_not_passed"
+    remedy = "Provide the missing evidence, then move again."
+
+
+class WipExceeded(DomainError):
+    """The column is full."""
+
+    code = "wip_exceeded"
+    remedy = "Wait until a place is free, or queue the ticket."
+
+
+class OpenTasks(DomainError):
+    """Tasks of this ticket are still open."""
+
+    code = "open_tasks"
+    remedy = "Complete or cancel them first."
+
+
+class TicketClosed(IllegalTransition):
+    """This ticket is closed."""
+
+    remedy = "Reopen it first."
+
+
+class TaskNotClaimable(DomainError):
+    """This task cannot be claimed now."""
+
+    code = "not_claimable"
+    remedy = "See `waiting` for what it waits for."
+
+
+class CancelRequested(DomainError):
+    """This task is being cancelled: it can be released or failed, not completed."""
+
+    code = "cancel_requested"
+    remedy = "Release it, or fail it."
+
+
+class DependencyCycle(DomainError):
+    """These dependencies would form a cycle."""
+
+    code = "dependency_cycle"
+
+
+class TooManyLeases(QuotaExceeded):
+    """One holder may hold at most ten tasks."""
+
+    remedy = "Complete or release one first."
+    retry_after = 5
+
+
+class WorkflowNotFound(Invalid):
+    """There is no workflow with this key."""
+
+
+class OverrideNotAllowed(Forbidden):
+    """A gate may be overridden only by a person with authority 4 and a reason."""
+
+    code = "authority_too_low"
+
+
+class ReservedContextKey(Invalid):
+    """This context key is written by Lemnos."""

@@ -1,0 +1,253 @@
+"""A task: one unit of work, held by at most one actor under a lease."""
+
+import pgtrigger
+from django.contrib.postgres.fields import ArrayField
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.db.models import F, Q
+from django_fsm import FSMField, FSMModelMixin, transition
+
+from guardian.models import TeamQuerySet, TeamRow
+from phases.models.ticket import Ticket
+from phases.models.workflow import Phase
+
+HELD = ("assigned", "running")
+WAITING = ("pending", "needs_work")
+OPEN = ("pending", "assigned", "running", "under_review", "validating", "needs_work", "blocked")
+EDGES = [
+    ("pending", "assigned"),
+    ("needs_work", "assigned"),
+    ("assigned", "running"),
+    *((held, to) for held in HELD for to in ("completed", "under_review", "pending", "failed")),
+    ("under_review", "validating"),
+    ("validating", "under_review"),
+    ("validating", "completed"),
+    ("validating", "needs_work"),
+    ("validating", "blocked"),
+    ("pending", "blocked"),
+    ("needs_work", "blocked"),
+    ("blocked", "pending"),
+    ("blocked", "completed"),
+    ("blocked", "needs_work"),
+    ("blocked", "failed"),
+    ("failed", "pending"),
+    ("cancelled", "pending"),
+    *((status, "cancelled") for status in OPEN),
+]
+
+
+class TaskQuerySet(TeamQuerySet):
+    def still_open(self) -> "TaskQuerySet":
+        return self.filter(status__in=OPEN)
+
+    def held(self) -> "TaskQuerySet":
+        return self.filter(status__in=HELD)
+
+
+class Task(FSMModelMixin, TeamRow):
+    """One unit of work. The fence only rises: whoever brings an older one is refused."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        ASSIGNED = "assigned"
+        RUNNING = "running"
+        COMPLETED = "completed"
+        UNDER_REVIEW = "under_review"
+        VALIDATING = "validating"
+        NEEDS_WORK = "needs_work"
+        BLOCKED = "blocked"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+        DUPLICATED = "duplicated"
+
+    ticket = models.ForeignKey(Ticket, models.CASCADE, related_name="tasks")
+    phase = models.ForeignKey(Phase, models.PROTECT, related_name="+", db_index=False)
+    task_type = models.CharField(max_length=100)
+    title = models.CharField(max_length=500)
+    description = models.TextField(blank=True)
+    priority = models.PositiveSmallIntegerField(choices=Ticket.Priority.choices, default=3)
+    status = FSMField(choices=Status.choices, default=Status.PENDING, protected=True, max_length=12)
+    holder = models.ForeignKey(
+        "guardian.User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    last_holder = models.ForeignKey(
+        "guardian.User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    fence = models.BigIntegerField(default=0)
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    deps_left = models.PositiveIntegerField(default=0)
+    ready_at = models.DateTimeField(null=True, blank=True)
+    not_before = models.DateTimeField(null=True, blank=True)
+    required_capabilities = ArrayField(models.CharField(max_length=64), default=list, blank=True)
+    required_locks = models.JSONField(default=list, blank=True)
+    retry_count = models.PositiveSmallIntegerField(default=0)
+    max_retries = models.PositiveSmallIntegerField(default=3)
+    lease_losses = models.PositiveSmallIntegerField(default=0)
+    timeout_seconds = models.PositiveIntegerField(null=True, blank=True)
+    cancel_deadline = models.DateTimeField(null=True, blank=True)
+    cancel_reason = models.TextField(blank=True)
+    deadline = models.DateTimeField(null=True, blank=True)
+    progress = models.FloatField(default=0)
+    note = models.CharField(max_length=500, blank=True)
+    result = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
+    error_code = models.CharField(max_length=100, blank=True)
+    error_message = models.TextField(blank=True)
+    blocked_reason = models.TextField(null=True, blank=True)  # noqa: DJ001  null: not blocked
+    depth = models.PositiveSmallIntegerField(default=0)
+    dispatch_note = models.CharField(max_length=200, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = TaskQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="task_is_held_and_leased_exactly_when_assigned_or_running",
+                condition=Q(status__in=HELD, holder__isnull=False, lease_expires_at__isnull=False)
+                | (~Q(status__in=HELD) & Q(holder=None, lease_expires_at=None)),
+            ),
+            models.CheckConstraint(
+                name="task_has_a_blocked_reason_exactly_when_blocked",
+                condition=Q(status="blocked", blocked_reason__isnull=False)
+                | (~Q(status="blocked") & Q(blocked_reason=None)),
+            ),
+            models.CheckConstraint(
+                name="task_max_retries_is_at_most_10", condition=Q(max_retries__lte=10)
+            ),
+        ]
+        indexes = [
+            # Few and partial: a completed task is in none of the working indexes.
+            models.Index(
+                name="task_lease_due", fields=["lease_expires_at"], condition=Q(status__in=HELD)
+            ),
+            models.Index(
+                name="task_of_holder", fields=["holder"], condition=Q(holder__isnull=False)
+            ),
+            models.Index(name="task_of_team", fields=["team", "-id"]),
+        ]
+        triggers = [
+            pgtrigger.FSM(name="task_status_edges", field="status", transitions=EDGES),
+            pgtrigger.Trigger(
+                name="task_starts_pending_or_duplicated",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func="""
+                    IF NEW.status NOT IN ('pending', 'duplicated') THEN
+                        RAISE EXCEPTION 'a task starts pending or duplicated'
+                            USING ERRCODE = 'check_violation';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
+            pgtrigger.Trigger(
+                name="task_fence_only_rises",
+                when=pgtrigger.Before,
+                operation=pgtrigger.UpdateOf("fence"),
+                condition=pgtrigger.Q(new__fence__lt=pgtrigger.F("old__fence")),
+                func="RAISE EXCEPTION 'the fence of a task only rises'"
+                " USING ERRCODE = 'check_violation';",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.title} ({self.pk})"
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN
+
+    def _let_go(self) -> None:
+        self.last_holder_id = self.holder_id or self.last_holder_id
+        self.holder = self.lease_expires_at = None
+
+    @transition(status, ["assigned", "running"], Status.PENDING)
+    def give_back(self) -> None:
+        """Released, retried or taken from a silent holder: the fence moves on."""
+        self._let_go()
+        self.fence += 1
+
+    @transition(status, ["assigned", "running"], Status.FAILED)
+    def fail(self) -> None:
+        """It failed for good."""
+        self._let_go()
+
+    @transition(status, list(OPEN), Status.CANCELLED)
+    def cancel(self) -> None:
+        """Called off."""
+        self._let_go()
+        self.fence += 1
+        self.blocked_reason = None
+        self.cancel_deadline = None
+
+    @transition(status, ["pending", "needs_work"], Status.BLOCKED)
+    def block(self) -> None:
+        """A dependency failed or was cancelled."""
+
+    @transition(status, Status.BLOCKED, Status.PENDING)
+    def unblock(self) -> None:
+        """The cause is gone."""
+        self.blocked_reason = None
+
+    @transition(status, ["failed", "cancelled"], Status.PENDING)
+    def retry(self) -> None:
+        """Once more, counters at zero."""
+        self.retry_count = self.lease_losses = 0
+        self.error_code = self.error_message = ""
+        self.not_before = self.completed_at = None
+        self.progress, self.note = 0, ""
+
+
+class ReadyTask(models.Model):
+    """The narrow queue: one row for each task that may be claimed now, nothing else.
+
+    Everything a claim orders or filters by is here, so a claim reads neither history nor
+    blocked work. Kept by `phases.claims.refresh`.
+    """
+
+    task = models.OneToOneField(Task, models.CASCADE, primary_key=True, related_name="ready")
+    team = models.ForeignKey("guardian.Team", models.CASCADE, db_index=False)
+    ticket = models.ForeignKey(Ticket, models.CASCADE, related_name="+")
+    capability_key = models.CharField(max_length=500)
+    capabilities = ArrayField(models.CharField(max_length=64))
+    priority = models.PositiveSmallIntegerField()
+    ready_at = models.DateTimeField()
+    not_before = models.DateTimeField()
+    deadline = models.DateTimeField(null=True)
+    rework = models.BooleanField(default=False)
+    has_locks = models.BooleanField(default=False)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                name="ready_heads", fields=["team", "capability_key", "priority", "ready_at"]
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"ready: {self.task_id}"
+
+
+class TaskDependency(TeamRow):
+    """One task waits for another."""
+
+    task = models.ForeignKey(Task, models.CASCADE, related_name="dependencies", db_index=False)
+    depends_on = models.ForeignKey(Task, models.CASCADE, related_name="dependents")
+    satisfied = models.BooleanField(default=False)
+
+    objects = TeamQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "task dependencies"
+        constraints = [
+            models.UniqueConstraint(
+                name="dependency_pair_is_unique", fields=["task", "depends_on"]
+            ),
+            models.CheckConstraint(
+                name="task_never_depends_on_itself", condition=~Q(task=F("depends_on"))
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task_id} waits for {self.depends_on_id}"

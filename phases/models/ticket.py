@@ -1,0 +1,260 @@
+"""A ticket: one piece of work on its way through the phases."""
+
+import pgtrigger
+from django.contrib.postgres.fields import ArrayField
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.db.models import Q
+from django_fsm import FSMField, FSMModelMixin, transition
+
+from guardian.models import TeamQuerySet, TeamRow
+from phases.models.workflow import BoardColumn, Phase, Workflow
+
+OPEN = ("pending", "in_progress")
+EDGES = [
+    ("pending", "in_progress"),
+    ("in_progress", "completed"),
+    ("pending", "failed"),
+    ("in_progress", "failed"),
+    ("pending", "cancelled"),
+    ("in_progress", "cancelled"),
+    ("failed", "pending"),
+    ("cancelled", "pending"),
+]
+
+# Counts of a column, kept in the transaction that changes a ticket: (admitted, queued, total).
+_COUNT = """
+    IF TG_OP <> 'INSERT' THEN
+        UPDATE phases_boardcolumn SET
+            total_count = total_count - 1,
+            admitted_count = admitted_count - (OLD.status IN ('pending', 'in_progress')
+                AND OLD.admitted_at IS NOT NULL)::int,
+            queued_count = queued_count - (OLD.status IN ('pending', 'in_progress')
+                AND OLD.admitted_at IS NULL)::int
+        WHERE id = OLD.column_id;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        UPDATE phases_boardcolumn SET
+            total_count = total_count + 1,
+            admitted_count = admitted_count + (NEW.status IN ('pending', 'in_progress')
+                AND NEW.admitted_at IS NOT NULL)::int,
+            queued_count = queued_count + (NEW.status IN ('pending', 'in_progress')
+                AND NEW.admitted_at IS NULL)::int
+        WHERE id = NEW.column_id;
+    END IF;
+    RETURN NULL;
+"""
+
+
+class TicketQuerySet(TeamQuerySet):
+    def still_open(self) -> "TicketQuerySet":
+        return self.filter(status__in=OPEN)
+
+    def queued(self) -> "TicketQuerySet":
+        """Waiting for a place in a full column, in the order they will get one."""
+        return (
+            self.still_open()
+            .filter(admitted_at=None)
+            .order_by("priority", "phase_entered_at", "id")
+        )
+
+
+class TicketCounter(models.Model):
+    """The last ticket number of a team."""
+
+    team = models.OneToOneField("guardian.Team", models.CASCADE, primary_key=True)
+    last = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.team_id}: {self.last}"
+
+
+class Ticket(FSMModelMixin, TeamRow):
+    """One piece of work. Its phase is moved by the phase service alone, with a history row."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        IN_PROGRESS = "in_progress"
+        COMPLETED = "completed"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    class Priority(models.IntegerChoices):
+        CRITICAL = 1
+        HIGH = 2
+        MEDIUM = 3
+        LOW = 4
+
+    workflow = models.ForeignKey(Workflow, models.PROTECT, related_name="tickets", db_index=False)
+    number = models.PositiveIntegerField()
+    title = models.CharField(max_length=500)
+    description = models.TextField(blank=True)
+    phase = models.ForeignKey(Phase, models.PROTECT, related_name="tickets", db_index=False)
+    column = models.ForeignKey(BoardColumn, models.PROTECT, related_name="tickets", db_index=False)
+    previous_phase = models.ForeignKey(
+        Phase, models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    visit = models.PositiveIntegerField(default=1)
+    phase_entered_at = models.DateTimeField()
+    status = FSMField(choices=Status.choices, default=Status.PENDING, protected=True, max_length=12)
+    priority = models.PositiveSmallIntegerField(choices=Priority.choices, default=Priority.MEDIUM)
+    rank = models.FloatField(default=0)
+    admitted_at = models.DateTimeField(null=True, blank=True)
+    deadline = models.DateTimeField(null=True, blank=True)
+    assignee = models.ForeignKey(
+        "guardian.User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    labels = ArrayField(models.CharField(max_length=50), default=list, blank=True)
+    is_blocked = models.BooleanField(default=False)
+    blocked_reason = models.TextField(blank=True)
+    context = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
+    context_summary = models.TextField(blank=True)
+    auto_wait = models.JSONField(null=True, blank=True)
+    # What apps above know of this ticket and the card shows: cost, agent health, prediction.
+    card_facts = models.JSONField(default=dict, blank=True)
+    created_by = models.ForeignKey(
+        "guardian.User", models.PROTECT, related_name="+", db_index=False
+    )
+    version = models.PositiveIntegerField(default=1)
+
+    objects = TicketQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="ticket_number_is_unique_in_its_team", fields=["team", "number"]
+            ),
+            models.CheckConstraint(
+                name="ticket_is_blocked_exactly_with_a_reason",
+                condition=Q(is_blocked=True) & ~Q(blocked_reason="")
+                | Q(is_blocked=False, blocked_reason=""),
+            ),
+            models.CheckConstraint(
+                name="ticket_priority_is_known", condition=Q(priority__gte=1, priority__lte=4)
+            ),
+        ]
+        indexes = [
+            models.Index(name="ticket_on_board", fields=["column", "priority", "rank", "id"]),
+            models.Index(name="ticket_of_team", fields=["team", "-id"]),
+            models.Index(
+                name="ticket_queued",
+                fields=["column", "priority", "phase_entered_at"],
+                condition=Q(admitted_at=None, status__in=OPEN),
+            ),
+        ]
+        triggers = [
+            pgtrigger.FSM(name="ticket_status_edges", field="status", transitions=EDGES),
+            pgtrigger.Trigger(
+                name="ticket_starts_pending",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Q(new__status__df="pending"),
+                func="RAISE EXCEPTION 'a ticket starts pending' USING ERRCODE = 'check_violation';",
+            ),
+            pgtrigger.Trigger(
+                name="ticket_counts_in_its_column",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert
+                | pgtrigger.Delete
+                | pgtrigger.UpdateOf("status", "admitted_at", "column_id"),
+                func=_COUNT,
+            ),
+            pgtrigger.Trigger(
+                name="ticket_phase_has_its_history",
+                when=pgtrigger.After,
+                timing=pgtrigger.Deferred,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("phase_id"),
+                func="""
+                    IF TG_OP = 'UPDATE' AND NEW.phase_id = OLD.phase_id THEN
+                        RETURN NULL;
+                    END IF;
+                    IF NOT EXISTS (
+                        SELECT 1 FROM phases_phasehistory h
+                         WHERE h.ticket_id = NEW.id AND h.to_phase_id = NEW.phase_id
+                           AND h.ticket_version = NEW.version
+                    ) THEN
+                        RAISE EXCEPTION 'a ticket changes its phase only with a history row'
+                            USING ERRCODE = 'restrict_violation';
+                    END IF;
+                    RETURN NULL;
+                """,
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"LEM-{self.number} {self.title}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN
+
+    @transition(status, Status.PENDING, Status.IN_PROGRESS)
+    def start(self) -> None:
+        """The first claim or move."""
+
+    @transition(status, Status.IN_PROGRESS, Status.COMPLETED)
+    def complete(self) -> None:
+        """It entered the done phase with no task open."""
+
+    @transition(status, [Status.PENDING, Status.IN_PROGRESS], Status.FAILED)
+    def fail(self) -> None:
+        """Somebody with authority gave it up."""
+
+    @transition(status, [Status.PENDING, Status.IN_PROGRESS], Status.CANCELLED)
+    def cancel(self) -> None:
+        """Its creator or somebody with authority called it off."""
+
+    @transition(status, [Status.FAILED, Status.CANCELLED], Status.PENDING)
+    def reopen(self) -> None:
+        """It goes on."""
+
+
+class PhaseHistory(models.Model):
+    """One move of a ticket. Rows are only added."""
+
+    class Kind(models.TextChoices):
+        CREATE = "create"
+        FORWARD = "forward"
+        BACKWARD = "backward"
+        BLOCK = "block"
+        UNBLOCK = "unblock"
+        RESULT = "result"
+
+    class Via(models.TextChoices):
+        API = "api"
+        BOARD = "board"
+        AUTO = "auto"
+        GUARDIAN = "guardian"
+        ADMIN = "admin"
+
+    id = models.BigAutoField(primary_key=True)
+    team = models.ForeignKey("guardian.Team", models.PROTECT, db_index=False)
+    ticket = models.ForeignKey(Ticket, models.CASCADE, related_name="history")
+    from_phase = models.ForeignKey(
+        Phase, models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    to_phase = models.ForeignKey(Phase, models.PROTECT, related_name="+", db_index=False)
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    via = models.CharField(max_length=10, choices=Via.choices)
+    overrides = ArrayField(models.CharField(max_length=10), default=list)
+    transition_reason = models.TextField(blank=True)
+    transitioned_by = models.ForeignKey(
+        "guardian.User", models.PROTECT, related_name="+", db_index=False
+    )
+    gate_result = models.ForeignKey(
+        "phases.PhaseGateResult", models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    artifacts = models.JSONField(default=list)
+    ticket_version = models.PositiveIntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name_plural = "phase history"
+        triggers = [
+            pgtrigger.Protect(
+                name="history_is_append_only", operation=pgtrigger.Update | pgtrigger.Delete
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.ticket_id} ({self.pk})"
