@@ -51,6 +51,8 @@ def database_from_url(url: str) -> dict[str, Any]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": query.pop("host", parts.hostname or ""),
         "PORT": str(parts.port or ""),
+        # A pooled connection is asked before use: after a database restart nobody gets a dead one.
+        "CONN_HEALTH_CHECKS": True,
         # Short transactions only: nobody may sit in one while an agent, tool or model works.
         "OPTIONS": {
             **query,

@@ -4,7 +4,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
-from guardian import api, views
+from guardian import api, health, views
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("tokens", api.TokenViewSet, "token")
@@ -26,6 +26,8 @@ class DocsView(SpectacularSwaggerView):  # type: ignore[misc]
 
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("livez", health.livez, name="livez"),
+    path("readyz", health.readyz, name="readyz"),
     path("login", views.LoginView.as_view(), name="login"),
     path("logout", views.LogoutView.as_view(), name="logout"),
     path("api/schema", SchemaView.as_view(), name="schema"),

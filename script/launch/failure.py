@@ -9,6 +9,8 @@ INSTALL_FAILED = 5
 DATABASE_FAILED = 6
 CHILD_KEEPS_DYING = 7
 
+LONGEST_LINE = 500
+
 
 class Failure(Exception):
     """The launcher cannot go on; `code` is the exit code."""
@@ -23,7 +25,8 @@ class Stopped(BaseException):
 
 
 def tail(text: str, lines: int = 20) -> str:
-    return "\n".join(text.rstrip().splitlines()[-lines:])
+    """The last lines, each cut to what a terminal can show: one may hold a whole traceback."""
+    return "\n".join(line[:LONGEST_LINE] for line in text.rstrip().splitlines()[-lines:])
 
 
 def tail_of(path: Path, lines: int = 20) -> str:

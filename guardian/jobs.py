@@ -1,0 +1,30 @@
+"""Guardian's background jobs: upkeep that any worker may do."""
+
+import structlog
+from procrastinate import JobContext
+from procrastinate.contrib.django import app
+from procrastinate.jobs import Status
+
+log = structlog.get_logger(__name__)
+
+STALLED_SECONDS = 30
+MOST_ATTEMPTS = 8
+
+
+@app.periodic(cron="* * * * *")
+@app.task(
+    name="guardian.rescue_stalled_jobs",
+    queue="system",
+    queueing_lock="guardian.rescue_stalled_jobs",
+    pass_context=True,
+)
+async def rescue_stalled_jobs(context: JobContext, timestamp: int) -> None:
+    """Give jobs of workers that died back to their queues; one that kills its workers fails."""
+    manager = context.app.job_manager
+    for job in await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS):
+        if job.attempts >= MOST_ATTEMPTS:
+            await manager.finish_job(job, status=Status.FAILED, delete_job=False)
+            log.error("job_given_up", job=job.id, task=job.task_name, attempts=job.attempts)
+        else:
+            await manager.retry_job(job)
+            log.warning("job_rescued", job=job.id, task=job.task_name, attempts=job.attempts)

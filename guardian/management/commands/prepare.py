@@ -1,0 +1,121 @@
+"""manage.py prepare: the database made ready for this version of the code."""
+
+import json
+import subprocess
+import time
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.core.management import CommandError, call_command, get_commands
+from django.core.management.base import BaseCommand
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.utils import OperationalError
+
+from guardian.models import User
+
+PREPARE_LOCK_ID = 7310002
+WAIT_SECONDS = 60
+OLDEST_POSTGRES = 150000
+
+
+class Command(BaseCommand):
+    """Several hosts may start at once: one prepares, the others wait for it and find it done."""
+
+    help = "Backs up, migrates and seeds the database under one lock; prints what it did as JSON."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--pg-dump", help="program that makes the backup before migrations")
+        parser.add_argument("--backups", type=Path, help="directory the backup goes to")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        wait_for_database()
+        refuse_unsuitable_server()
+        backup = None
+        with one_at_a_time():
+            if options["pg_dump"] and migrations_wait_on_data():
+                backup = back_up(options["pg_dump"], options["backups"])
+            migrate()
+            if "bootstrap" in get_commands():
+                call_command("bootstrap", stdout=self.stderr)
+        facts = {"backup": str(backup) if backup else None, "password_changed": password_changed()}
+        self.stdout.write(json.dumps(facts))
+
+
+def wait_for_database() -> None:
+    """Raises CommandError when it does not answer within 60 s."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            psycopg.connect(**connection.get_connection_params(), connect_timeout=5).close()
+        except psycopg.OperationalError as error:
+            if time.monotonic() > deadline:
+                message = f"the database does not answer: {error}; look at DATABASE_URL"
+                raise CommandError(message) from error
+            time.sleep(0.5)
+        else:
+            return
+
+
+def refuse_unsuitable_server() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('server_version_num')::int")
+        version = cursor.fetchone()
+        cursor.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'")
+        vector = cursor.fetchone()
+    if version is None or version[0] < OLDEST_POSTGRES:
+        raise CommandError("Lemnos needs PostgreSQL 15 or newer; look at DATABASE_URL.")
+    if vector is None:
+        raise CommandError("This PostgreSQL lacks pgvector: install its package on the server.")
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """A session lock on a connection of its own: it ends with this process, however that dies."""
+    with psycopg.connect(**connection.get_connection_params(), autocommit=True) as holder:
+        holder.execute("SET statement_timeout = 0")
+        holder.execute("SET lock_timeout = 0")
+        holder.execute("SELECT pg_advisory_lock(%s)", [PREPARE_LOCK_ID])
+        yield
+
+
+def migrations_wait_on_data() -> bool:
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return bool(plan) and bool(executor.loader.applied_migrations)
+
+
+def back_up(program: str, directory: Path) -> Path:
+    """A custom-format dump; it gets its name when it is whole. Raises CommandError."""
+    target = directory / f"before-migration-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.dump"
+    draft = target.with_suffix(".new")
+    command = [program, "--format=custom", f"--file={draft}", f"--dbname={settings.DATABASE_URL}"]
+    made = subprocess.run(command, check=False, capture_output=True, text=True)
+    if made.returncode != 0:
+        draft.unlink(missing_ok=True)
+        raise CommandError(f"no backup, so no migration: {made.stderr.strip()}")
+    draft.rename(target)
+    return target
+
+
+def migrate() -> None:
+    """A migration that waits for a lock gives up after 3 s, before requests pile up behind it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")
+        cursor.execute("SET lock_timeout = '3s'")
+    try:
+        call_command("migrate", interactive=False, verbosity=0)
+    except OperationalError as error:
+        raise CommandError(f"migration failed, nothing of it remains: {error}") from error
+
+
+def password_changed() -> bool:
+    """Whether the first administrator no longer has the password the installation began with."""
+    admin = User.objects.filter(username="admin").first()
+    return admin is not None and not admin.check_password(settings.ADMIN_PASSWORD)
