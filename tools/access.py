@@ -1,0 +1,92 @@
+"""May this actor use this tool? The list of T-2, first match ends."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from guardian.authority import Actor, require_scope
+from tools.errors import ToolDenied, ToolNotActive, ToolNotFound, ToolQuarantined
+from tools.models import Tool, ToolPermission
+from tools.models.permission import LEVELS
+
+SCOPE_OF = {
+    "read": "tools:read",
+    "write": "tools:execute",
+    "execute": "tools:execute",
+    "admin": "tools:publish",
+    "owner": "tools:publish",
+}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer with its reason; constraints only lower the tool's limits."""
+
+    allowed: bool
+    code: str
+    reason: str
+    matched: list[str] = field(default_factory=list)
+    constraints: dict[str, Any] = field(default_factory=dict)
+
+
+def matching_permissions(actor: Actor, tool: Tool) -> list[ToolPermission]:
+    """Rows of the actor's team for this tool that name the actor and have not expired."""
+    kind = "agent" if actor.kind == "agent" else "user"
+    who = (
+        Q(principal_type=kind, principal_id__in=["", str(actor.id)])
+        | Q(principal_type="role", principal_id=actor.role)
+        | Q(principal_type="team")
+    )
+    rows = ToolPermission.objects.for_team(actor.team_id).filter(who, tool=tool)
+    return list(rows.filter(Q(expires_at=None) | Q(expires_at__gt=Now())))
+
+
+def decide(*, actor: Actor, tool: Tool, need: str = "execute") -> Decision:
+    """Allow or deny with a code; a foreign tool and a missing scope raise instead.
+
+    Raises ToolNotFound, ScopeMissing.
+    """
+    if tool.team_id not in (None, actor.team_id):
+        raise ToolNotFound
+    require_scope(actor, SCOPE_OF[need])
+    if need == "execute" and tool.status != Tool.Status.ACTIVE:
+        return Decision(False, f"tool_{tool.status}", f"The tool is {tool.status}.")
+    rows = matching_permissions(actor, tool)
+    rank = LEVELS.index(need)
+    for row in rows:
+        if row.effect == "deny" and LEVELS.index(row.level) <= rank:
+            return Decision(False, "explicit_deny", "A permission row denies this.", [str(row.pk)])
+    allows = [row for row in rows if row.effect == "allow"]
+    constraints = _strictest(tool, rows)
+    if tool.created_by_id == actor.id or actor.authority >= 4:
+        return Decision(True, "owner" if tool.created_by_id == actor.id else "team_admin", "",
+                        constraints=constraints)  # fmt: skip
+    matched = [str(row.pk) for row in allows if LEVELS.index(row.level) >= rank]
+    if matched:
+        return Decision(True, "granted", "", matched, constraints)
+    harmless = tool.security_level in {"safe", "low_risk"}
+    if need == "read" or (need == "execute" and harmless):
+        return Decision(True, "open", "", constraints=constraints)
+    return Decision(
+        False, "explicit_permission_required", f"`{need}` on this tool must be granted."
+    )
+
+
+def _strictest(tool: Tool, rows: list[ToolPermission]) -> dict[str, Any]:
+    seconds = [tool.max_execution_seconds]
+    seconds += [r.max_execution_seconds for r in rows if r.max_execution_seconds is not None]
+    return {"max_execution_seconds": min(seconds), "requires_approval": tool.requires_approval}
+
+
+def require(*, actor: Actor, tool: Tool, need: str = "execute") -> Decision:
+    """The decision if it allows. Raises ToolDenied, ToolNotActive, ToolQuarantined."""
+    decision = decide(actor=actor, tool=tool, need=need)
+    if decision.allowed:
+        return decision
+    if decision.code == "tool_quarantined":
+        raise ToolQuarantined(tool=tool.name)
+    if decision.code.startswith("tool_"):
+        raise ToolNotActive(decision.reason, tool=tool.name, tool_status=tool.status)
+    raise ToolDenied(decision.reason, tool=tool.name, reason=decision.code)

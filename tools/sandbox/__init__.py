@@ -1,0 +1,1 @@
+"""Isolated runs: one supervisor, four levels, judged by what really happened."""

@@ -1,0 +1,153 @@
+"""The sandbox image: built from the host's files, known by its ID, never pulled."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import sysconfig
+from dataclasses import asdict, dataclass
+from importlib.metadata import distribution
+from pathlib import Path
+
+RECORD = "sandbox-image.json"
+PACKAGES = ("pytest", "pluggy", "iniconfig", "packaging", "pygments")
+FOLDERS = ("proc", "dev", "sys", "tmp", "out", "etc", "usr/local/bin", "usr/bin", "bin")
+LEFT_OUT = ("test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "__pycache__", "site-packages")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Image:
+    """The container image's ID ("" without an engine) and the same root file system unpacked."""
+
+    image_id: str = ""
+    rootfs: str | None = None
+
+
+def record_dir() -> Path:
+    """Where the image's record and root file system live: bubblewrap drops root, so not in a 0700."""
+    default = "/var/lib/lemnos/sandbox" if os.geteuid() == 0 else ""
+    if default:
+        return Path(default)
+    return Path(os.environ.get("LEMNOS_DATA_DIR", "var")).resolve() / "sandbox"
+
+
+def current_image() -> Image:
+    """The recorded image; LEMNOS_SANDBOX_IMAGE names another container image."""
+    found = Image()
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        found = Image(**json.loads((record_dir() / RECORD).read_text()))
+    if found.rootfs and not Path(found.rootfs, "usr/local/bin/python3").exists():
+        found = Image(found.image_id)
+    named = os.environ.get("LEMNOS_SANDBOX_IMAGE", "")
+    return Image(named or found.image_id, found.rootfs)
+
+
+def libraries_of(path: Path) -> list[Path]:
+    """The shared libraries and the loader a binary needs."""
+    done = subprocess.run(["ldd", str(path)], capture_output=True, text=True, check=False)
+    return [Path(found) for found in re.findall(r"(/\S+) \(0x", done.stdout)]
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy contents and the plain permission bits: never set-uid, never a link."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    target.chmod(0o755 if source.stat().st_mode & stat.S_IXUSR else 0o644)
+
+
+def build_rootfs(target: Path) -> None:
+    """A small root file system from this host: Python, its library, pytest, ruff."""
+    fresh = target.with_name(target.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    for name in FOLDERS:
+        (fresh / name).mkdir(parents=True, exist_ok=True)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    interpreter = Path(sys.base_prefix, "bin", version).resolve()
+    library = fresh / "usr/local/lib" / version
+    copy_file(interpreter, fresh / "usr/local/bin" / version)
+    for name in ("python3", "python"):
+        (fresh / "usr/local/bin" / name).symlink_to(version)
+    (fresh / "usr/bin/python3").symlink_to("../local/bin/python3")
+    shutil.copytree(
+        sysconfig.get_path("stdlib"), library, symlinks=False,
+        ignore=shutil.ignore_patterns(*LEFT_OUT, "*.a", "config-*"),
+    )  # fmt: skip
+    copy_packages(library / "site-packages")
+    binaries = [interpreter, *library.glob("lib-dynload/*.so")]
+    ruff = shutil.which("ruff", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    if ruff:
+        copy_file(Path(ruff).resolve(), fresh / "usr/local/bin/ruff")
+        binaries.append(Path(ruff).resolve())
+    for needed in {found for binary in binaries for found in libraries_of(binary)}:
+        copy_file(needed.resolve(), fresh / str(needed).lstrip("/"))
+    (fresh / "etc/passwd").write_text("nobody:x:65534:65534::/tmp:/usr/sbin/nologin\n")
+    (fresh / "etc/group").write_text("nogroup:x:65534:\n")
+    (fresh / "tmp").chmod(0o1777)
+    for folder, _, files in os.walk(fresh):
+        os.chmod(folder, os.stat(folder).st_mode | 0o755)  # noqa: PTH101 - walked as text
+        for name in files:
+            path = Path(folder, name)
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode & 0o777 | 0o444)
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
+
+
+def copy_packages(target: Path) -> None:
+    """pytest and what it imports, as installed here."""
+    for name in PACKAGES:
+        found = distribution(name)
+        for item in found.files or ():
+            if ".." in item.parts or item.suffix == ".pyc":
+                continue
+            source = Path(str(found.locate_file(item)))
+            if source.is_file():
+                copy_file(source, target / str(item))
+
+
+def import_image(rootfs: Path, tag: str) -> str:
+    """Give the root file system to the engine; answers the image ID. Raises CalledProcessError."""
+    with subprocess.Popen(
+        ["tar", "--numeric-owner", "--owner=0", "--group=0", "-C", str(rootfs), "-c", "."],
+        stdout=subprocess.PIPE,
+    ) as tar:
+        done = subprocess.run(
+            ["docker", "import", "-", tag], stdin=tar.stdout, capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+    return done.stdout.strip()
+
+
+def record(image: Image) -> None:
+    path = record_dir() / RECORD
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".new").write_text(json.dumps(asdict(image)))
+    path.with_suffix(".new").rename(path)
+
+
+def build(tag: str = "lemnos-sandbox:local") -> Image:
+    """Build the root file system, import it where an engine answers, record both."""
+    top = record_dir()
+    top.mkdir(parents=True, exist_ok=True)
+    rootfs = top / "rootfs"
+    build_rootfs(rootfs)
+    image_id = ""
+    if engine_answers():
+        image_id = import_image(rootfs, tag)
+    image = Image(image_id, str(rootfs))
+    record(image)
+    return image
+
+
+def engine_answers() -> bool:
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(
+            ["docker", "version", "--format", "{{.Server.Version}}"],
+            capture_output=True, timeout=10, check=False,
+        )  # fmt: skip
+        return done.returncode == 0
+    return False

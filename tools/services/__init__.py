@@ -1,0 +1,34 @@
+"""The verbs of tools: the only writers of its rows."""
+
+from tools.services.executions import (
+    cancel_execution,
+    finish_execution,
+    hand_back_execution,
+    refuse_execution,
+    request_execution,
+    sweep_executions,
+    take_execution,
+)
+from tools.services.files import delete_file, file_row, open_file, store_file
+from tools.services.hosts import offered_levels, record_host, require_level_at_hand
+from tools.services.registration import quarantine_tool, seed_shipped_tools, seed_team
+
+__all__ = [
+    "cancel_execution",
+    "delete_file",
+    "file_row",
+    "finish_execution",
+    "hand_back_execution",
+    "offered_levels",
+    "open_file",
+    "quarantine_tool",
+    "record_host",
+    "refuse_execution",
+    "request_execution",
+    "require_level_at_hand",
+    "seed_shipped_tools",
+    "seed_team",
+    "store_file",
+    "sweep_executions",
+    "take_execution",
+]
