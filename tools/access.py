@@ -7,6 +7,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from guardian.authority import Actor, require_scope
+from guardian.errors import KillSwitchOn
+from guardian.services import kill_switch_is_on
 from tools.errors import ToolDenied, ToolNotActive, ToolNotFound, ToolQuarantined
 from tools.models import Tool, ToolPermission
 from tools.models.permission import LEVELS
@@ -46,13 +48,15 @@ def matching_permissions(actor: Actor, tool: Tool) -> list[ToolPermission]:
 def decide(*, actor: Actor, tool: Tool, need: str = "execute") -> Decision:
     """Allow or deny with a code; a foreign tool and a missing scope raise instead.
 
-    Raises ToolNotFound, ScopeMissing.
+    Raises ToolNotFound, ScopeMissing, KillSwitchOn.
     """
     if tool.team_id not in (None, actor.team_id):
         raise ToolNotFound
     require_scope(actor, SCOPE_OF[need])
     if need == "execute" and tool.status != Tool.Status.ACTIVE:
         return Decision(False, f"tool_{tool.status}", f"The tool is {tool.status}.")
+    if need == "execute" and kill_switch_is_on(team=actor.team):
+        raise KillSwitchOn
     rows = matching_permissions(actor, tool)
     rank = LEVELS.index(need)
     for row in rows:

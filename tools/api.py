@@ -97,7 +97,7 @@ class FileViewSet(TeamViewSet):
             return disposition_name(header), data["raw"], request.content_type or ""
         unknown = sorted(set(data) - {"file"})
         if unknown:
-            StrictSerializer(data={name: "" for name in unknown}).is_valid(raise_exception=True)
+            StrictSerializer(data=dict.fromkeys(unknown, "")).is_valid(raise_exception=True)
         upload = data.get("file")
         if not isinstance(upload, UploadedFile):
             raise EmptyFile(path="file", reason="is missing")

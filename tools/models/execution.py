@@ -66,9 +66,7 @@ class ToolExecution(FSMModelMixin, TeamRow):
     stdout = models.TextField(blank=True)
     stderr = models.TextField(blank=True)
     error_message = models.TextField(blank=True)
-    status = FSMField(
-        choices=Status.choices, default=Status.PENDING, protected=True, max_length=10
-    )
+    status = FSMField(choices=Status.choices, default=Status.PENDING, protected=True, max_length=10)
     result_class = models.CharField(max_length=16, blank=True)
     flags = ArrayField(models.CharField(max_length=20), default=list, blank=True)
     exit_code = models.IntegerField(null=True, blank=True)

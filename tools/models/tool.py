@@ -100,9 +100,7 @@ class Tool(FSMModelMixin, models.Model):
     name = models.CharField(max_length=255)
     version = models.CharField(max_length=40, default="1.0.0")
     description = models.TextField(blank=True, max_length=8192)
-    category = models.CharField(
-        max_length=20, choices=Category.choices, default=Category.ANALYSIS
-    )
+    category = models.CharField(max_length=20, choices=Category.choices, default=Category.ANALYSIS)
     security_level = models.CharField(
         max_length=12, choices=SecurityLevel.choices, default=SecurityLevel.MEDIUM_RISK
     )

@@ -21,9 +21,7 @@ def main() -> None:
     for content in contents:
         files += 1
         totals = [total + one for total, one in zip(totals, count(content), strict=True)]
-    source.answer(
-        {"files": files, "lines": totals[0], "words": totals[1], "bytes": totals[2]}
-    )
+    source.answer({"files": files, "lines": totals[0], "words": totals[1], "bytes": totals[2]})
 
 
 with source.refusals_answered():

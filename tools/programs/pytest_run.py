@@ -38,7 +38,9 @@ def read_report(path: Path) -> tuple[dict[str, int], list[dict[str, str]]]:
         counts["total"] += 1
         kinds = {child.tag: child for child in case}
         kind = next((k for k in ("error", "failure", "skipped") if k in kinds), "")
-        counts[{"error": "errors", "failure": "failed", "skipped": "skipped"}.get(kind, "passed")] += 1
+        counts[
+            {"error": "errors", "failure": "failed", "skipped": "skipped"}.get(kind, "passed")
+        ] += 1
         if kind in ("error", "failure") and len(failures) < MAX_FAILURES:
             failures.append(
                 {

@@ -137,9 +137,7 @@ def unpack_tar(source: Path, work: Unpacking) -> None:
                 content = tar.extractfile(member)
                 if content is None:
                     raise ArchiveRefused("archive_invalid", "A member cannot be read.")
-                work.file(
-                    member.name, member.size, content, executable=bool(member.mode & 0o100)
-                )
+                work.file(member.name, member.size, content, executable=bool(member.mode & 0o100))
             else:
                 refuse_device(member.name)
             tar.members = []  # a stream of many members must not pile up in memory
@@ -163,9 +161,7 @@ def unpack_zip(source: Path, work: Unpacking) -> None:
             else:
                 work.expect(info.file_size)
                 with packed.open(info) as content:
-                    work.file(
-                        info.filename, info.file_size, content, executable=bool(mode & 0o100)
-                    )
+                    work.file(info.filename, info.file_size, content, executable=bool(mode & 0o100))
 
 
 def unpack(source: Path, target: Path, **limits: int) -> dict[str, Any]:

@@ -64,9 +64,7 @@ def _container(image: Image, job: Job, limits: Limits, install: str, run_id: str
 
     if not image.image_id:
         raise InfraError("there is no sandbox image: script/sandbox-image build")
-    return DockerTransport(
-        limits, job.inodes, image=image.image_id, install=install, run_id=run_id
-    )
+    return DockerTransport(limits, job.inodes, image=image.image_id, install=install, run_id=run_id)
 
 
 def run_at(

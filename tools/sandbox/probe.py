@@ -151,7 +151,10 @@ def probe_host(make: MakeTransport, *, install: str = "") -> Findings:
         candidates += ["bwrap+", "bwrap"]
     else:
         for level in ("bwrap+", "bwrap"):
-            found.evidence[level] = {"ran": False, "why": "bubblewrap 0.8 or newer is not installed"}
+            found.evidence[level] = {
+                "ran": False,
+                "why": "bubblewrap 0.8 or newer is not installed",
+            }
     for level in candidates:
         found.evidence[level] = prove(make, level, install)
         if holds(found.evidence[level]):

@@ -351,9 +351,7 @@ def main():
     refused = yield_files(header)
     frame_json(b"R", refused)
     frame_json(b"C", counters)
-    frame_json(
-        b"X", {"code": tool.status, "wall_ms": int(wall * 1000), "truncated": tool.decision}
-    )
+    frame_json(b"X", {"code": tool.status, "wall_ms": int(wall * 1000), "truncated": tool.decision})
     os._exit(tool.status if tool.status >= 0 else 128 - tool.status)
 
 

@@ -117,9 +117,7 @@ def _check_rate(*, tool: Tool, actor: Actor) -> None:
         )
 
 
-def _limits(
-    tool: Tool, decision: access.Decision, timeout_seconds: float | None
-) -> dict[str, Any]:
+def _limits(tool: Tool, decision: access.Decision, timeout_seconds: float | None) -> dict[str, Any]:
     limits = dict(tool.limits)
     seconds = [limits["max_execution_seconds"], decision.constraints["max_execution_seconds"]]
     if timeout_seconds is not None:

@@ -27,7 +27,7 @@ def clean_name(name: str) -> str:
 
 
 def clean_media_type(media_type: str, name: str) -> str:
-    given = media_type.split(";")[0].strip().lower()
+    given = media_type.split(";", maxsplit=1)[0].strip().lower()
     if MEDIA_TYPE.match(given) and given != "application/octet-stream":
         return given
     return mimetypes.guess_type(name)[0] or "application/octet-stream"

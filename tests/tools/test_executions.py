@@ -1,0 +1,262 @@
+"""One execution: asked for, run, ended; on a machine without any sandbox."""
+
+import pytest
+from django.db import DatabaseError, transaction
+from django.utils import timezone
+
+from guardian.errors import Invalid, IsolationUnavailable
+from guardian.models import Event
+from tests.tools.archives import PASSING, tar_gz
+from tools import runner, services
+from tools.errors import ToolDenied, ToolQuarantined, ToolRateLimited
+from tools.models import Tool, ToolExecution, ToolExecutionLog, ToolPermission
+from tools.models.execution import EDGES, ENDED
+from tools.services.executions import Outcome
+
+pytestmark = pytest.mark.usefixtures("tools", "bare_host")
+
+
+def request(actor, tool="count_lines", **asked):
+    value = asked.pop("input", {"text": "one\ntwo three"})
+    return services.request_execution(tool=tool, actor=actor, input=value, queue=False, **asked)
+
+
+def test_counts_lines_in_a_child_process(lead):
+    execution = runner.run(request(lead, context={"ticket_id": "t-1"}).pk)
+
+    assert execution.status == "completed"
+    assert execution.output_data == {"files": 1, "lines": 2, "words": 3, "bytes": 13}
+    assert (execution.isolation_level, execution.exit_code) == ("none", 0)
+    assert execution.version.passport_hash
+    kinds = Event.objects.filter(kind__startswith="tools.execution").order_by("created_at")
+    assert [event.kind.rpartition(".")[2] for event in kinds] == ["pending", "running", "completed"]
+
+
+def test_takes_inventory_of_an_uploaded_archive(lead, uploaded):
+    archive_id = uploaded(tar_gz(PASSING))
+
+    execution = runner.run(
+        request(lead, "source_inventory", input={"archive_id": archive_id}, origin="upload").pk
+    )
+
+    assert execution.output_data["files"] == 3
+    assert execution.output_data["has_tests"] is True
+    assert execution.output_data["licence"] == "MIT"
+    assert execution.output_data["lines"] == {"Python": 6}
+
+
+def test_a_refused_archive_is_a_failed_execution_with_its_code(lead, uploaded):
+    archive_id = uploaded(tar_gz({"../evil": "x"}))
+
+    execution = runner.run(request(lead, "source_inventory", input={"archive_id": archive_id}).pk)
+
+    assert (execution.status, execution.result_class) == ("failed", "failed")
+    assert execution.output_data["refused"]["code"] == "archive_unsafe"
+    assert "leaves its folder" in execution.error_message
+
+
+def test_a_deleted_file_is_a_failed_execution_that_says_so(lead, uploaded):
+    archive_id = uploaded(tar_gz(PASSING))
+    execution = request(lead, "source_inventory", input={"archive_id": archive_id})
+    services.delete_file(actor=lead, file_id=archive_id)
+
+    done = runner.run(execution.pk)
+
+    assert done.status == "failed"
+    assert done.output_data["refused"]["code"] == "file_missing"
+
+
+@pytest.mark.parametrize("tool", ["run_python", "pytest_run", "lint_run"])
+def test_refuses_code_without_isolation_and_writes_nothing(lead, uploaded, tool):
+    value = {"code": "1"} if tool == "run_python" else {"archive_id": uploaded(tar_gz(PASSING))}
+
+    with pytest.raises(IsolationUnavailable) as refusal:
+        request(lead, tool, input=value, origin="upload")
+
+    assert refusal.value.data["offered"] == "none"
+    assert refusal.value.data["needed"] == ("bwrap+" if tool == "lint_run" else "container")
+    assert not ToolExecution.objects.exists()
+
+
+def test_the_api_answers_503_for_code_and_201_for_counting(api, lead, monkeypatch):
+    client = api(lead)
+    tools = {row["name"]: row["id"] for row in client.get("/api/v1/tools").data["results"]}
+
+    refused = client.post(
+        f"/api/v1/tools/{tools['run_python']}/execute", {"input": {"code": "1"}}, format="json"
+    )
+    accepted = client.post(
+        f"/tools/{tools['count_lines']}/execute", {"input": {"text": "a"}, "wait": 0}, format="json"
+    )
+
+    assert (refused.status_code, refused.data["code"]) == (503, "isolation_unavailable")
+    assert (refused.data["needed"], refused.data["offered"]) == ("container", "none")
+    assert accepted.status_code == 202
+    assert accepted.data["status"] == "pending"
+
+
+def test_own_source_runs_at_any_level(lead):
+    execution = runner.run(request(lead, "source_inventory", input={}, origin="self").pk)
+
+    assert execution.status == "completed"
+    assert execution.output_data["lines"]["Python"] > 1000
+    assert execution.output_data["top_folder"] == "lemnos"
+
+
+def test_writes_and_reads_an_artifact(lead):
+    written = runner.run(
+        request(lead, "write_artifact", input={"name": "note.txt", "content": "hello"}).pk
+    )
+    artifact_id = written.output_data["files"][0]["artifact_id"]
+
+    read = runner.run(
+        request(lead, "read_artifact", input={"artifact_id": artifact_id, "offset": 1}).pk
+    )
+
+    assert read.output_data["content"] == "ello"
+    assert read.output_data["name"] == "note.txt"
+
+
+def test_refuses_wrong_input_with_its_path(lead):
+    with pytest.raises(Invalid) as refusal:
+        request(lead, input={"text": 5})
+
+    assert refusal.value.data["errors"][0]["path"] == "input.text"
+
+
+def test_an_agent_needs_execute_on_medium_tools(agent):
+    with pytest.raises(ToolDenied):
+        request(agent, "run_python", input={"code": "1"})
+
+
+def test_a_deny_row_beats_the_admin(lead):
+    tool = Tool.objects.get(name="count_lines")
+    ToolPermission.objects.create(
+        team=lead.team, tool=tool, principal_type="team", level="read", effect="deny"
+    )
+
+    with pytest.raises(ToolDenied):
+        request(lead)
+
+
+def test_the_rate_limit_refuses_one_call_too_many(lead):
+    Tool.objects.filter(name="count_lines").update(rate_limit_calls=2)
+    request(lead)
+    request(lead)
+
+    with pytest.raises(ToolRateLimited):
+        request(lead)
+
+
+def test_a_tool_that_differs_from_its_passport_is_quarantined(lead):
+    Tool.objects.filter(name="count_lines").update(memory_mb=4096)
+
+    with pytest.raises(ToolQuarantined) as refusal:
+        request(lead)
+
+    assert refusal.value.data["diff"] == ["limits"]
+    assert Tool.objects.get(name="count_lines").status == "quarantined"
+    services.seed_shipped_tools()
+    assert Tool.objects.get(name="count_lines").status == "active"
+
+
+def test_seeding_twice_changes_nothing(team):
+    before = list(Tool.objects.values_list("id", "revision", "versions__passport_hash"))
+
+    services.seed_team(team=team)
+
+    assert list(Tool.objects.values_list("id", "revision", "versions__passport_hash")) == before
+
+
+def test_a_cancelled_pending_run_is_not_run(lead):
+    execution = request(lead)
+    services.cancel_execution(execution_id=execution.pk, actor=lead, reason="not needed")
+
+    assert runner.run(execution.pk).status == "cancelled"
+
+
+def test_stops_when_the_caller_says_so(lead):
+    execution = runner.run(request(lead).pk, should_stop=lambda: True)
+
+    assert execution.status in {"cancelled", "completed"}
+
+
+def test_a_late_result_of_an_older_attempt_is_dropped(lead):
+    execution = request(lead)
+    services.take_execution(execution_id=execution.pk, level="none", host="h")
+    services.hand_back_execution(execution_id=execution.pk, attempt=1, reason="gone")
+    services.take_execution(execution_id=execution.pk, level="none", host="h")
+
+    with pytest.raises(services.executions.ExecutionNotOpen):
+        services.finish_execution(
+            execution_id=execution.pk, attempt=1, outcome=Outcome("ok", output={})
+        )
+
+    assert ToolExecution.objects.get(pk=execution.pk).status == "running"
+
+
+def test_the_sweep_takes_lapsed_runs_back_and_gives_up_after_three(lead):
+    execution = request(lead)
+    past = timezone.now() - timezone.timedelta(seconds=1)
+    for attempt in (1, 2, 3):
+        services.take_execution(execution_id=execution.pk, level="none", host="h")
+        ToolExecution.objects.filter(pk=execution.pk).update(lease_until=past)
+        assert services.sweep_executions() == 1
+        row = ToolExecution.objects.get(pk=execution.pk)
+        assert (row.attempt, row.status) == (attempt, "failed" if attempt == 3 else "pending")
+
+    assert row.result_class == "infra_error"
+
+
+STATES = ["pending", "running", "completed", "failed", "timeout", "cancelled"]
+
+
+@pytest.mark.parametrize("old", STATES)
+@pytest.mark.parametrize("new", STATES)
+def test_the_database_allows_exactly_the_edges(lead, old, new):
+    execution = request(lead)
+    path = {"pending": [], "running": ["running"]}.get(old, ["running", old])
+    for state in path:
+        put(execution, state)
+
+    if old == new or (old, new) in EDGES:
+        put(execution, new)
+    else:
+        with pytest.raises(DatabaseError), transaction.atomic():
+            put(execution, new)
+
+
+def put(execution, state: str) -> None:
+    now = timezone.now()
+    ToolExecution.objects.filter(pk=execution.pk).update(
+        status=state,
+        lease_until=now if state == "running" else None,
+        completed_at=now if state in ENDED else None,
+    )
+
+
+def test_the_database_refuses_an_execution_that_starts_elsewhere(lead):
+    row = request(lead)
+    row.pk, row._state.adding = None, True
+    row.id = None
+
+    with pytest.raises(DatabaseError), transaction.atomic():
+        ToolExecution.objects.bulk_create(
+            [
+                ToolExecution(
+                    team=lead.team, tool=row.tool, version=row.version, user=lead.user,
+                    status="completed", needed_level="none", completed_at=timezone.now(),
+                )
+            ]
+        )  # fmt: skip
+
+
+def test_log_lines_cannot_be_changed_or_deleted(lead):
+    execution = request(lead)
+    services.take_execution(execution_id=execution.pk, level="none", host="h")
+    services.hand_back_execution(execution_id=execution.pk, attempt=1, reason="gone")
+
+    with pytest.raises(DatabaseError), transaction.atomic():
+        ToolExecutionLog.objects.update(message="other")
+    with pytest.raises(DatabaseError), transaction.atomic():
+        ToolExecutionLog.objects.all()._raw_delete("default")
