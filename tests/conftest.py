@@ -12,6 +12,8 @@ from guardian.authority import ROLE_SCOPES, Actor, actor_for
 from guardian.models import Team
 from tests import factories
 
+pytest_plugins = ["tests.requirements"]
+
 
 @pytest.fixture
 def team(db) -> Team:

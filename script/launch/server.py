@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -25,33 +24,12 @@ from launch.postgres import Postgres
 from launch.redis import NOTICE, find_redis, redis_child, redis_url
 from launch.secrets import ensure_secrets
 from launch.settings import Options, read_options
+from launch.signals import Signals
 from launch.supervisor import Supervisor
 from launch.venv import Virtualenv
 
 READY_SECONDS = 60
 DATABASE = "lemnos"
-
-
-class Signals:
-    """Counts requests to end: while starting the first one interrupts, later it is only noted."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.interrupt = True
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self.note)
-
-    def note(self, _number: int, _frame: object) -> None:
-        self.count += 1
-        if self.interrupt:
-            self.interrupt = False
-            raise Stopped
-
-    def stopping(self) -> bool:
-        return self.count > 0
-
-    def hurried(self) -> bool:
-        return self.count > 1
 
 
 class Server:
