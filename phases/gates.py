@@ -1,0 +1,214 @@
+"""Gates: what a phase asks for, what there is, and in plain words what is missing.
+
+Evidence is verified only if our own run observed it or a second person confirmed it. Length and
+sections are judged on the stored bytes themselves, so their outcome is verified whoever sent them.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from phases.models import GateRequirement, Phase, PhaseGateArtifact, Task, Ticket
+
+# Rules that read the stored content itself and need nobody's word.
+_SELF_EVIDENT = {"min_length", "sections"}
+# Evidence about code is stale as soon as newer code exists.
+_ABOUT_CODE = {"test_results", "test_coverage", "test_evidence", "lint_report"}
+
+
+@dataclass(slots=True)
+class Criterion:
+    """One requirement and how it stands: level is reported, verified or none."""
+
+    key: str
+    kind: str
+    required: bool
+    met: bool = False
+    level: str = "none"
+    stale: bool = False
+    missing: bool = False
+    reason: str = ""
+    artifact_id: str | None = None
+    artifact_type: str = ""
+    observer: str = ""
+    observation: dict[str, Any] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(slots=True)
+class Evaluation:
+    """The outcome: status passed or failed, and which question decided it."""
+
+    status: str
+    evaluation: str
+    criteria: list[Criterion] = field(default_factory=list)
+
+    @property
+    def reasons(self) -> list[str]:
+        return [c.reason for c in self.criteria if c.required and not c.met and c.reason]
+
+    @property
+    def passed(self) -> bool:
+        return self.status == "passed"
+
+
+def evaluate(ticket: Ticket, phase: Phase | None = None) -> Evaluation:
+    """Judge a phase's gate for a ticket; reads only. The first status that holds wins."""
+    phase = phase or ticket.phase
+    criteria = [_criterion(ticket, phase, r) for r in _requirements(phase)]
+    required = [c for c in criteria if c.required]
+    if not criteria:
+        return Evaluation("passed", "not_configured")
+    if any(c.missing for c in required):
+        return Evaluation("failed", "blocked", criteria)
+    if any(c.kind == "tasks_completed" and not c.met for c in required):
+        return Evaluation("failed", "waiting_tasks", criteria)
+    if any(c.stale for c in required):
+        return Evaluation("failed", "waiting_checks", criteria)
+    met = all(c.met for c in required)
+    return Evaluation("passed" if met else "failed", "ready", criteria)
+
+
+def _requirements(phase: Phase) -> list[GateRequirement]:
+    """The gate's rows, and each required output that none of them asks for."""
+    rows = list(phase.requirements.order_by("created_at", "id"))
+    asked = {str(r.parameters.get("artifact_type")) for r in rows if r.kind == "artifact"}
+    rows.extend(
+        GateRequirement(
+            key=f"output_{output['type']}",
+            kind="artifact",
+            parameters={"artifact_type": output["type"], "rules": {"present": True}},
+            min_evidence="reported",
+        )
+        for output in phase.expected_outputs
+        if output.get("required", True) and output["type"] not in asked
+    )
+    return rows
+
+
+def _criterion(ticket: Ticket, phase: Phase, requirement: GateRequirement) -> Criterion:
+    found = Criterion(requirement.key, requirement.kind, requirement.required)
+    if requirement.kind == "tasks_completed":
+        return _judge_tasks(ticket, phase, found)
+    return _judge_artifact(ticket, phase, requirement, found)
+
+
+def _judge_tasks(ticket: Ticket, phase: Phase, found: Criterion) -> Criterion:
+    tasks = Task.objects.filter(ticket=ticket).exclude(status__in=["cancelled", "duplicated"])
+    here = list(tasks.filter(phase=phase).values_list("status", flat=True))
+    earlier = tasks.still_open().filter(phase__sequence_order__lt=phase.sequence_order).count()
+    open_here = sum(status != "completed" for status in here)
+    found.level = "verified"
+    found.met = bool(here) and not open_here and not earlier
+    if not here:
+        found.reason = "No task of this phase exists yet."
+    elif open_here:
+        found.reason = f"{open_here} of {len(here)} tasks of this phase are not completed."
+    elif earlier:
+        found.reason = f"{earlier} tasks of earlier phases are still open."
+    return found
+
+
+def _judge_artifact(
+    ticket: Ticket, phase: Phase, requirement: GateRequirement, found: Criterion
+) -> Criterion:
+    kind = str(requirement.parameters.get("artifact_type", ""))
+    rules: dict[str, Any] = requirement.parameters.get("rules", {})
+    found.artifact_type = kind
+    artifact = (
+        PhaseGateArtifact.objects.filter(ticket=ticket, phase=phase, artifact_type=kind)
+        .select_related("collected_by", "verified_by")
+        .order_by("-created_at", "-id")
+        .first()
+    )
+    if artifact is None:
+        found.missing = True
+        found.reason = f"There is no {_words(kind)} yet."
+        return found
+    found.artifact_id = str(artifact.pk)
+    found.observer = (artifact.verified_by or artifact.collected_by).name
+    found.observation = artifact.observation
+    self_evident = bool(rules) and set(rules) <= _SELF_EVIDENT
+    found.level = "verified" if artifact.is_verified or self_evident else "reported"
+    found.stale = _is_stale(ticket, artifact)
+    faults = [text for name, value in rules.items() for text in _check(name, value, artifact)]
+    enough = found.level == "verified" or requirement.min_evidence == "reported"
+    found.met = not faults and enough and not found.stale
+    if found.stale:
+        found.reason = f"The {_words(kind)} is stale: it was made before the newest change."
+    elif faults:
+        found.reason = f"{_words(kind).capitalize()}: {'; '.join(faults)}."
+    elif not enough:
+        found.reason = f"The {_words(kind)} is only reported; nobody has observed it."
+    return found
+
+
+def _is_stale(ticket: Ticket, artifact: PhaseGateArtifact) -> bool:
+    if artifact.visit != ticket.visit:
+        return True
+    if artifact.artifact_type not in _ABOUT_CODE:
+        return False
+    return PhaseGateArtifact.objects.filter(
+        ticket=ticket, artifact_type="code_changes", created_at__gt=artifact.created_at
+    ).exists()
+
+
+def _check(name: str, value: Any, artifact: PhaseGateArtifact) -> list[str]:
+    content = artifact.artifact_content
+    if name in {"min_length", "sections"}:
+        return _check_text(name, value, content if isinstance(content, str) else "")
+    facts = content if isinstance(content, dict) else {}
+    if name == "present":
+        wanted = value if isinstance(value, list) else []
+        return [f"{key} is missing" for key in wanted if key not in facts]
+    if name == "all_passed":
+        return _check_all_passed(facts)
+    compare = {
+        "min": lambda is_, want: is_ >= want,
+        "max": lambda is_, want: is_ <= want,
+        "equals": lambda is_, want: is_ == want,
+    }[name]
+    words = {"min": "at least", "max": "at most", "equals": "exactly"}[name]
+    return [
+        f"{key} is {facts.get(key, 'missing')}, {words} {want} is needed"
+        for key, want in value.items()
+        if not _holds(compare, facts.get(key), want)
+    ]
+
+
+def _holds(compare: Any, is_: Any, want: Any) -> bool:
+    if isinstance(want, bool) or isinstance(is_, bool):
+        return is_ is want
+    if isinstance(want, (int, float)) and not isinstance(is_, (int, float)):
+        return False
+    return bool(compare(is_, want))
+
+
+def _check_text(name: str, value: Any, text: str) -> list[str]:
+    if name == "min_length":
+        return [] if len(text) >= value else [f"it has {len(text)} characters, {value} are needed"]
+    headings = {
+        line.strip().lstrip("#").strip().rstrip(":").lower().replace(" ", "_")
+        for line in text.splitlines()
+        if line.strip()
+    }
+    return [
+        f"the section {section} is missing"
+        for section in value
+        if section.lower().replace(" ", "_") not in headings
+    ]
+
+
+def _check_all_passed(facts: dict[str, Any]) -> list[str]:
+    failed, broken = facts.get("failed"), facts.get("errors", 0)
+    if not isinstance(failed, int) or not isinstance(broken, int):
+        return ["it does not say how many tests failed"]
+    if failed or broken:
+        total = facts.get("total", "?")
+        return [f"{failed} of {total} tests failed, {broken} could not run"]
+    return [str(facts["reason"])] if facts.get("reason") and not facts.get("passed") else []
+
+
+def _words(kind: str) -> str:
+    return kind.replace("_", " ")

@@ -1,0 +1,48 @@
+"""The verbs of phases: the only writers of its rows."""
+
+from phases.services.board import admit_queued, advance_ticket, move_card, set_card_facts
+from phases.services.evidence import add_artifact, record_evidence, validate_gate, verify_artifact
+from phases.services.moves import transition
+from phases.services.tasks import (
+    cancel_task,
+    claim_tasks,
+    complete_task,
+    create_task,
+    extend_lease,
+    fail_task,
+    handle_final_task,
+    release_task,
+    retry_task,
+    start_ticket,
+    sweep_leases,
+)
+from phases.services.tickets import cancel_ticket, open_ticket, update_ticket
+from phases.services.workflows import import_workflow, seed_team
+
+__all__ = [
+    "add_artifact",
+    "admit_queued",
+    "advance_ticket",
+    "cancel_task",
+    "cancel_ticket",
+    "claim_tasks",
+    "complete_task",
+    "create_task",
+    "extend_lease",
+    "fail_task",
+    "handle_final_task",
+    "import_workflow",
+    "move_card",
+    "open_ticket",
+    "record_evidence",
+    "release_task",
+    "retry_task",
+    "seed_team",
+    "set_card_facts",
+    "start_ticket",
+    "sweep_leases",
+    "transition",
+    "update_ticket",
+    "validate_gate",
+    "verify_artifact",
+]

@@ -1,0 +1,257 @@
+"""The board's verbs: moves by hand, moves that happen by themselves, places that become free."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from guardian.authority import Actor
+from guardian.errors import DomainError, IllegalTransition, Invalid, StaleVersion
+from guardian.outbox import emit
+from phases import events
+from phases.errors import GateNotPassed, OpenTasks, WipExceeded
+from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket
+from phases.services.moves import allowed_targets, transition
+from phases.services.tasks import make_ready, system_actor
+from phases.services.tickets import locked_ticket
+
+
+def move_card(
+    *,
+    actor: Actor,
+    ticket_id: UUID,
+    column: str,
+    version: int | None,
+    position: int | None = None,
+    force: bool = False,
+    override: bool = False,
+    queue: bool = False,
+    reason: str = "",
+) -> Ticket:
+    """Move a card to a column; within its own column only its rank changes.
+
+    Raises StaleVersion, IllegalTransition, and what `transition` raises.
+    """
+    ticket = _visible(actor, ticket_id)
+    target = BoardColumn.objects.filter(workflow_id=ticket.workflow_id, key=column).first()
+    if target is None:
+        raise Invalid(path="column", reason=f"{column!r} is no column of this board")
+    if target.pk == ticket.column_id:
+        return _rerank(actor=actor, ticket_id=ticket_id, version=version, position=position)
+    phase = _phase_in(ticket, target)
+    moved = transition(
+        actor=actor,
+        ticket_id=ticket_id,
+        to_phase=phase,
+        reason=reason,
+        via=PhaseHistory.Via.BOARD,
+        version=version,
+        override=override,
+        force=force,
+        queue=queue,
+    )
+    return moved.ticket
+
+
+def _visible(actor: Actor, ticket_id: UUID) -> Ticket:
+    from guardian.errors import NotFound
+
+    found = (
+        Ticket.objects.select_related("phase", "previous_phase")
+        .filter(pk=ticket_id, team=actor.team)
+        .first()
+    )
+    if found is None:
+        raise NotFound("There is no such ticket.")
+    return found
+
+
+def _phase_in(ticket: Ticket, column: BoardColumn) -> str:
+    """The previous phase on a return, else the column's first phase the edges allow."""
+    allowed = allowed_targets(ticket)
+    keys = list(column.phases.order_by("sequence_order").values_list("key", flat=True))
+    fits = [key for key in keys if key in allowed]
+    if not fits:
+        raise IllegalTransition(
+            f"A ticket in {ticket.phase.name} cannot go to {column.name}.", allowed=allowed
+        )
+    back = ticket.previous_phase.key if ticket.previous_phase else ""
+    return back if ticket.phase.kind == Phase.Kind.BLOCKED and back in fits else fits[0]
+
+
+@transaction.atomic
+def _rerank(*, actor: Actor, ticket_id: UUID, version: int | None, position: int | None) -> Ticket:
+    ticket = locked_ticket(team_id=actor.team_id, ticket_id=ticket_id, version=version)
+    others = list(
+        Ticket.objects.still_open()
+        .filter(column=ticket.column, priority=ticket.priority)
+        .exclude(pk=ticket.pk)
+        .order_by("rank", "id")
+        .values_list("rank", flat=True)
+    )
+    place = len(others) if position is None else max(0, min(position, len(others)))
+    before = others[place - 1] if place else None
+    after = others[place] if place < len(others) else None
+    ticket.rank = _between(before, after)
+    ticket.version += 1
+    ticket.save(update_fields=["rank", "version", "updated_at"])
+    emit(
+        events.BOARD_TICKET_MOVED,
+        subject=ticket,
+        actor=actor,
+        column=ticket.column.key,
+        position=place,
+    )
+    return ticket
+
+
+def _between(before: float | None, after: float | None) -> float:
+    if before is None and after is None:
+        return timezone.now().timestamp()
+    if before is None:
+        return (after or 0.0) - 1.0
+    if after is None:
+        return before + 1.0
+    return (before + after) / 2
+
+
+def advance_ticket(*, ticket_id: UUID) -> dict[str, Any]:
+    """Move a ticket on by itself if it may: {moved, to_phase, reason}.
+
+    Where the phase says so, a failed task or an unmet gate moves it to Blocked with the reasons.
+    """
+    ticket = (
+        Ticket.objects.select_related("phase", "column", "team", "workflow")
+        .filter(pk=ticket_id)
+        .first()
+    )
+    if ticket is None or not ticket.is_open or ticket.phase.kind != Phase.Kind.WORK:
+        return {"moved": False, "to_phase": None, "reason": "terminal"}
+    tasks = Task.objects.filter(ticket=ticket, phase=ticket.phase)
+    if tasks.still_open().exists():
+        return {"moved": False, "to_phase": None, "reason": "tasks_open"}
+    actor = system_actor(ticket.team)
+    failed = tasks.filter(status=Task.Status.FAILED).order_by("-completed_at").first()
+    if failed is not None:
+        reason = failed.error_message or f"{failed.title} failed."
+        return _block(actor, ticket, [reason], "tasks_failed")
+    return _follow_pointer(actor, ticket)
+
+
+def _follow_pointer(actor: Actor, ticket: Ticket) -> dict[str, Any]:
+    target = _pointer_target(ticket)
+    if target is None:
+        return {"moved": False, "to_phase": None, "reason": "no_pointer"}
+    try:
+        moved = transition(
+            actor=actor, ticket_id=ticket.pk, to_phase=target, via=PhaseHistory.Via.AUTO
+        )
+    except GateNotPassed as refusal:
+        return _gate_refused(actor, ticket, refusal)
+    except (WipExceeded, OpenTasks, IllegalTransition, StaleVersion) as refusal:
+        return _wait(ticket, refusal)
+    return {"moved": True, "to_phase": moved.ticket.phase.key, "reason": "moved"}
+
+
+def _pointer_target(ticket: Ticket) -> str | None:
+    pointer = ticket.column.auto_transition_to
+    if not pointer:
+        return None
+    column = BoardColumn.objects.filter(workflow_id=ticket.workflow_id, key=pointer).first()
+    if column is None:
+        return None
+    keys = column.phases.order_by("sequence_order").values_list("key", flat=True)
+    return next((key for key in keys if key in ticket.phase.allowed_transitions), None)
+
+
+def _gate_refused(actor: Actor, ticket: Ticket, refusal: GateNotPassed) -> dict[str, Any]:
+    has_worked = Task.objects.filter(
+        ticket=ticket, phase=ticket.phase, status=Task.Status.COMPLETED
+    ).exists()
+    if has_worked:
+        return _block(actor, ticket, refusal.data.get("unmet", []), "gate_not_passed")
+    return _wait(ticket, refusal)
+
+
+def _block(actor: Actor, ticket: Ticket, reasons: list[str], why: str) -> dict[str, Any]:
+    if ticket.phase.configuration.get("on_failure") != "block":
+        return {"moved": False, "to_phase": None, "reason": why}
+    blocked = ticket.workflow.phases.filter(kind=Phase.Kind.BLOCKED).first()
+    if blocked is None:
+        return {"moved": False, "to_phase": None, "reason": why}
+    text = " ".join(reasons) or "The gate of this phase is not passed."
+    try:
+        transition(
+            actor=actor,
+            ticket_id=ticket.pk,
+            to_phase=blocked.key,
+            reason=text,
+            via=PhaseHistory.Via.AUTO,
+        )
+    except DomainError as refusal:
+        return _wait(ticket, refusal)
+    return {"moved": True, "to_phase": blocked.key, "reason": why}
+
+
+_WAIT_REASONS = {
+    "wip_exceeded": "wip_full",
+    "gate_not_passed": "gate_not_passed",
+    "open_tasks": "tasks_open",
+}
+
+
+@transaction.atomic
+def _wait(ticket: Ticket, refusal: DomainError) -> dict[str, Any]:
+    """Note why the ticket stays; a free place or new evidence asks again."""
+    reason = _WAIT_REASONS.get(refusal.code, refusal.code)
+    locked = locked_ticket(team_id=ticket.team_id, ticket_id=ticket.pk)
+    note = {"reason": reason, "detail": refusal.detail, "column": refusal.data.get("column")}
+    if locked.auto_wait != note:
+        locked.auto_wait = note
+        locked.version += 1
+        locked.save(update_fields=["auto_wait", "version", "updated_at"])
+        emit(events.TICKET_WAITS, subject=locked, auto_wait=note)
+    return {"moved": False, "to_phase": None, "reason": reason}
+
+
+def admit_queued(*, column_id: UUID) -> int:
+    """Give free places to the tickets queued for a column, then retry moves that waited for it."""
+    admitted = _admit(column_id)
+    column = BoardColumn.objects.get(pk=column_id)
+    waiting = Ticket.objects.still_open().filter(
+        workflow_id=column.workflow_id, auto_wait__column=column.key
+    )
+    for ticket_id in waiting.order_by("priority", "phase_entered_at").values_list("id", flat=True)[
+        :50
+    ]:
+        advance_ticket(ticket_id=ticket_id)
+    return admitted
+
+
+@transaction.atomic
+def _admit(column_id: UUID) -> int:
+    column = BoardColumn.objects.select_for_update().get(pk=column_id)
+    free = 200 if column.wip_limit is None else max(0, column.wip_limit - column.admitted_count)
+    count = 0
+    for ticket in Ticket.objects.select_for_update().queued().filter(column=column)[:free]:
+        ticket.admitted_at = timezone.now()
+        ticket.version += 1
+        ticket.save(update_fields=["admitted_at", "version", "updated_at"])
+        tasks = Task.objects.filter(ticket=ticket, status__in=["pending", "needs_work"])
+        make_ready(list(tasks.order_by("id").values_list("id", flat=True)))
+        emit(events.TICKET_UPDATED, subject=ticket, changed=["admitted_at"])
+        count += 1
+    return count
+
+
+@transaction.atomic
+def set_card_facts(*, ticket_id: UUID, facts: dict[str, Any]) -> None:
+    """What apps above know of a ticket, for its card."""
+    ticket = Ticket.objects.select_for_update().filter(pk=ticket_id).first()
+    if ticket is None:
+        return
+    ticket.card_facts = {**ticket.card_facts, **facts}
+    ticket.version += 1
+    ticket.save(update_fields=["card_facts", "version", "updated_at"])
+    emit(events.TICKET_UPDATED, subject=ticket, changed=["card_facts"])

@@ -1,0 +1,295 @@
+"""The phase service: the one way a ticket changes its phase."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from guardian.authority import GUARDIAN, Actor
+from guardian.errors import AuthorityTooLow, IllegalTransition, Invalid, NotFound, StaleVersion
+from guardian.outbox import emit
+from phases import events
+from phases.errors import (
+    GateNotPassed,
+    OpenTasks,
+    OverrideNotAllowed,
+    TicketClosed,
+    WipExceeded,
+)
+from phases.models import BoardColumn, Phase, PhaseGateResult, PhaseHistory, Task, Ticket
+from phases.services.evidence import validate_gate
+from phases.services.tasks import create_entry_task, make_ready, reset_task
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The ticket after its move, and where it came from."""
+
+    ticket: Ticket
+    from_phase: Phase
+
+
+def transition(
+    *,
+    actor: Actor,
+    ticket_id: UUID,
+    to_phase: str,
+    reason: str = "",
+    via: str = PhaseHistory.Via.API,
+    version: int | None = None,
+    override: bool = False,
+    force: bool = False,
+    queue: bool = False,
+) -> Moved:
+    """Move a ticket to another phase: the gate is asked first, then the column's limit.
+
+    `override` skips the gate, `force` the limit: both need a person, level 4 and a reason.
+    Raises NotFound, StaleVersion, IllegalTransition, GateNotPassed, WipExceeded, OpenTasks,
+    AuthorityTooLow, Invalid.
+    """
+    ticket = Ticket.objects.select_related("phase").filter(pk=ticket_id, team=actor.team).first()
+    if ticket is None:
+        raise NotFound("There is no such ticket.")
+    target = Phase.objects.filter(workflow_id=ticket.workflow_id, key=to_phase).first()
+    if target is None:
+        raise Invalid(path="to_phase", reason=f"{to_phase!r} is no phase of this workflow")
+    _check_powers(actor, reason, override=override, force=force)
+    kind = _kind(ticket.phase, target)
+    if kind == PhaseHistory.Kind.BLOCK and not reason.strip():
+        raise Invalid(path="reason", reason="is needed to block a ticket")
+    if queue and kind not in {PhaseHistory.Kind.BACKWARD, PhaseHistory.Kind.UNBLOCK}:
+        raise Invalid(path="queue", reason="is only for moves back or out of Blocked")
+    gate = None
+    if kind == PhaseHistory.Kind.FORWARD and target.key in ticket.phase.allowed_transitions:
+        gate, _ = validate_gate(actor=actor, ticket_id=ticket_id)
+    return _move(
+        actor=actor,
+        ticket_id=ticket_id,
+        seen=ticket,
+        target=target,
+        gate=gate,
+        options={
+            "reason": reason,
+            "via": via,
+            "version": version,
+            "override": override,
+            "force": force,
+            "queue": queue,
+        },
+    )
+
+
+def _check_powers(actor: Actor, reason: str, *, override: bool, force: bool) -> None:
+    if not (override or force):
+        return
+    if actor.authority < GUARDIAN:
+        raise AuthorityTooLow(required=GUARDIAN, actual=actor.authority)
+    if not actor.is_human:
+        raise OverrideNotAllowed
+    if len(reason.strip()) < 10:
+        raise Invalid(path="reason", reason="of at least 10 characters is needed to override")
+
+
+def _kind(source: Phase, target: Phase) -> str:
+    if target.kind == Phase.Kind.BLOCKED:
+        return PhaseHistory.Kind.BLOCK
+    if source.kind == Phase.Kind.BLOCKED:
+        return PhaseHistory.Kind.UNBLOCK
+    if target.sequence_order > source.sequence_order:
+        return PhaseHistory.Kind.FORWARD
+    return PhaseHistory.Kind.BACKWARD
+
+
+@transaction.atomic
+def _move(
+    *,
+    actor: Actor,
+    ticket_id: UUID,
+    seen: Ticket,
+    target: Phase,
+    gate: PhaseGateResult | None,
+    options: dict[str, Any],
+) -> Moved:
+    ids = sorted({seen.column_id, target.column_id})
+    columns = {
+        c.pk: c for c in BoardColumn.objects.select_for_update().filter(pk__in=ids).order_by("id")
+    }
+    ticket = (
+        Ticket.objects.select_for_update(of=("self",))
+        .select_related("phase", "column", "previous_phase")
+        .get(pk=ticket_id)
+    )
+    source = ticket.phase
+    _check_still(ticket, seen, target, options["version"])
+    kind = _kind(source, target)
+    if kind == PhaseHistory.Kind.FORWARD and not options["override"]:
+        _check_gate(gate)
+    column = columns[target.column_id]
+    stays = target.column_id == ticket.column_id and ticket.admitted_at is not None
+    full = column.is_full and not stays
+    if full and not options["force"] and not options["queue"]:
+        raise WipExceeded(
+            f"{column.name} is full ({column.admitted_count} of {column.wip_limit}).",
+            column=column.key,
+            limit=column.wip_limit,
+            admitted=column.admitted_count,
+        )
+    if target.kind == Phase.Kind.DONE:
+        _check_no_open_tasks(ticket)
+    old_column = columns[ticket.column_id]
+    _write_move(
+        actor=actor,
+        ticket=ticket,
+        target=target,
+        column=column,
+        kind=kind,
+        gate=gate,
+        options=options,
+        queued=full and not options["force"],
+    )
+    _follow_up(actor, ticket, target, kind)
+    if old_column.pk != column.pk and old_column.wip_limit is not None:
+        emit(events.BOARD_SLOT_FREED, subject=old_column, column=old_column.key)
+    return Moved(ticket, source)
+
+
+def _check_still(ticket: Ticket, seen: Ticket, target: Phase, version: int | None) -> None:
+    if version is not None and ticket.version != version:
+        raise StaleVersion(current_etag=f'"v{ticket.version}"')
+    if ticket.phase_id != seen.phase_id or ticket.column_id != seen.column_id:
+        # Somebody moved it between our look and our lock: decide again on what is now.
+        raise StaleVersion(current_etag=f'"v{ticket.version}"')
+    if not ticket.is_open:
+        raise TicketClosed
+    allowed = allowed_targets(ticket)
+    if target.key not in allowed:
+        raise IllegalTransition(
+            f"A ticket in {ticket.phase.name} cannot go to {target.name}.", allowed=allowed
+        )
+
+
+def allowed_targets(ticket: Ticket) -> list[str]:
+    """Phase keys this ticket may go to by the workflow's edges."""
+    allowed: list[str] = ticket.phase.allowed_transitions
+    if ticket.phase.kind != Phase.Kind.BLOCKED or ticket.previous_phase is None:
+        return allowed
+    # Out of Blocked: back to where it was or before, never past it.
+    back = Phase.objects.filter(
+        workflow_id=ticket.workflow_id,
+        key__in=allowed,
+        sequence_order__lte=ticket.previous_phase.sequence_order,
+    )
+    return list(back.order_by("sequence_order").values_list("key", flat=True))
+
+
+def _check_gate(gate: PhaseGateResult | None) -> None:
+    if gate is None or gate.gate_status != PhaseGateResult.Status.PASSED:
+        unmet = gate.blocking_reasons if gate else []
+        raise GateNotPassed("; ".join(unmet) or None, unmet=unmet)
+
+
+def _check_no_open_tasks(ticket: Ticket) -> None:
+    count = Task.objects.still_open().filter(ticket=ticket).count()
+    if count:
+        raise OpenTasks(f"{count} tasks of this ticket are still open.", open=count)
+
+
+def _write_move(
+    *,
+    actor: Actor,
+    ticket: Ticket,
+    target: Phase,
+    column: BoardColumn,
+    kind: str,
+    gate: PhaseGateResult | None,
+    options: dict[str, Any],
+    queued: bool,
+) -> None:
+    source, now = ticket.phase, timezone.now()
+    same_phase_again = kind == PhaseHistory.Kind.UNBLOCK and ticket.previous_phase_id == target.pk
+    _remember_phase(ticket)
+    ticket.previous_phase = source
+    ticket.phase, ticket.column = target, column
+    ticket.phase_entered_at, ticket.rank = now, now.timestamp()
+    if kind != PhaseHistory.Kind.BLOCK and not same_phase_again:
+        ticket.visit += 1
+    ticket.admitted_at = None if queued else now
+    ticket.is_blocked = kind == PhaseHistory.Kind.BLOCK
+    ticket.blocked_reason = options["reason"][:4000] if ticket.is_blocked else ""
+    ticket.auto_wait = None
+    ticket.version += 1
+    if ticket.status == Ticket.Status.PENDING and kind != PhaseHistory.Kind.BLOCK:
+        ticket.start()
+    if target.kind == Phase.Kind.DONE:
+        # The database allows no step twice at once, so `started` is saved before `completed`.
+        ticket.save()
+        ticket.complete()
+    ticket.save()
+    overrides = [
+        name for name, used in (("gate", options["override"]), ("wip", options["force"])) if used
+    ]
+    PhaseHistory.objects.create(
+        team=ticket.team,
+        ticket=ticket,
+        from_phase=source,
+        to_phase=target,
+        kind=kind,
+        via=options["via"],
+        overrides=overrides,
+        transition_reason=options["reason"],
+        transitioned_by=actor.user,
+        gate_result=gate,
+        ticket_version=ticket.version,
+    )
+    emit(
+        events.TICKET_PHASE_CHANGED,
+        subject=ticket,
+        actor=actor,
+        reason=options["reason"],
+        from_phase=source.key,
+        to_phase=target.key,
+        move=kind,
+        via=options["via"],
+        queued=queued,
+    )
+    if target.kind == Phase.Kind.DONE:
+        emit(events.TICKET_COMPLETED, subject=ticket, actor=actor, number=ticket.number)
+
+
+def _remember_phase(ticket: Ticket) -> None:
+    """What the left phase found out goes on with the ticket."""
+    done = Task.objects.filter(
+        ticket=ticket, phase=ticket.phase, status=Task.Status.COMPLETED
+    ).order_by("completed_at", "id")
+    tasks = [
+        {
+            "id": str(task.pk),
+            "type": task.task_type,
+            "summary": str(task.result.get("summary", ""))[:500],
+            "outputs": task.result.get("outputs", {}),
+        }
+        for task in done
+    ]
+    if tasks:
+        ticket.context = {
+            **ticket.context,
+            "phases": {**ticket.context.get("phases", {}), ticket.phase.key: {"tasks": tasks}},
+            "last_updated_phase": ticket.phase.key,
+        }
+        ticket.context_summary = "; ".join(t["summary"] for t in tasks if t["summary"])[:2000]
+
+
+def _follow_up(actor: Actor, ticket: Ticket, target: Phase, kind: str) -> None:
+    """Tasks after a move: failed ones come back, an entry task is made if none is open."""
+    if target.kind == Phase.Kind.WORK:
+        if kind == PhaseHistory.Kind.UNBLOCK:
+            failed = Task.objects.select_for_update().filter(
+                ticket=ticket, phase=target, status=Task.Status.FAILED
+            )
+            for task in failed.order_by("id"):
+                reset_task(task=task, actor=actor, reason="the ticket goes on")
+        create_entry_task(actor=actor, ticket=ticket, phase=target)
+    waiting = Task.objects.filter(ticket=ticket, status__in=["pending", "needs_work"])
+    make_ready(list(waiting.order_by("id").values_list("id", flat=True)))

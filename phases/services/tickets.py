@@ -1,0 +1,221 @@
+"""Tickets: opened, edited, called off."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from guardian.authority import MONITOR, Actor, require_level
+from guardian.errors import NotFound, StaleVersion
+from guardian.models import User
+from guardian.outbox import emit
+from phases import claims, events
+from phases.errors import Invalid, ReservedContextKey, TicketClosed, WorkflowNotFound
+from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket, Workflow
+from phases.services.tasks import create_entry_task, end_task
+
+# Written by Lemnos itself when a ticket leaves a phase.
+RESERVED_CONTEXT = ("phases", "history", "last_updated_phase")
+
+
+@transaction.atomic
+def open_ticket(
+    *,
+    actor: Actor,
+    title: str,
+    workflow: str | None = None,
+    description: str = "",
+    phase: str | None = None,
+    priority: int = Ticket.Priority.MEDIUM,
+    deadline: datetime | None = None,
+    labels: list[str] | None = None,
+    assignee: UUID | None = None,
+    context: dict[str, Any] | None = None,
+) -> Ticket:
+    """A new ticket with its history row and its phase's first task, all or none.
+
+    Raises WorkflowNotFound, Invalid, ReservedContextKey, AuthorityTooLow.
+    """
+    flow = _workflow(actor, workflow)
+    start = _start_phase(actor, flow, phase)
+    for key in RESERVED_CONTEXT:
+        if key in (context or {}):
+            raise ReservedContextKey(path=f"context.{key}", reason="is written by Lemnos")
+    column = BoardColumn.objects.select_for_update().get(pk=start.column_id)
+    now = timezone.now()
+    ticket = Ticket.objects.create(
+        team=actor.team,
+        workflow=flow,
+        number=_next_number(actor.team_id),
+        title=title,
+        description=description,
+        phase=start,
+        column=column,
+        phase_entered_at=now,
+        admitted_at=None if column.is_full else now,
+        priority=priority,
+        rank=now.timestamp(),
+        deadline=deadline,
+        assignee=_assignee(actor, assignee),
+        labels=labels or [],
+        context=context or {},
+        created_by=actor.user,
+    )
+    PhaseHistory.objects.create(
+        team=actor.team,
+        ticket=ticket,
+        to_phase=start,
+        kind=PhaseHistory.Kind.CREATE,
+        via=PhaseHistory.Via.API,
+        transitioned_by=actor.user,
+        ticket_version=ticket.version,
+    )
+    emit(
+        events.TICKET_CREATED,
+        subject=ticket,
+        actor=actor,
+        number=ticket.number,
+        workflow=flow.key,
+        phase=start.key,
+    )
+    create_entry_task(actor=actor, ticket=ticket, phase=start)
+    return ticket
+
+
+def _workflow(actor: Actor, key: str | None) -> Workflow:
+    flows = Workflow.objects.for_team(actor.team_id)
+    found = flows.filter(key=key).first() if key else flows.filter(is_default=True).first()
+    if found is None:
+        known = ", ".join(flows.order_by("key").values_list("key", flat=True))
+        raise WorkflowNotFound(path="workflow", reason=f"{key!r} is unknown; known: {known}")
+    return found
+
+
+def _start_phase(actor: Actor, flow: Workflow, key: str | None) -> Phase:
+    phase = flow.phases.filter(key=key or flow.initial_phase).first()
+    if phase is None:
+        raise Invalid(path="phase", reason=f"{key!r} is no phase of workflow {flow.key}")
+    first = flow.phases.get(key=flow.initial_phase)
+    if phase.kind != Phase.Kind.WORK:
+        raise Invalid(path="phase", reason="a ticket cannot start there")
+    if phase.sequence_order > first.sequence_order:
+        require_level(actor, 4)
+    return phase
+
+
+def _assignee(actor: Actor, user_id: UUID | None) -> User | None:
+    if user_id is None:
+        return None
+    user = User.objects.filter(pk=user_id, memberships__team=actor.team).first()
+    if user is None:
+        raise Invalid(path="assignee", reason="is no member of this team")
+    return user
+
+
+def _next_number(team_id: UUID) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO phases_ticketcounter (team_id, last) VALUES (%s, 1)"
+            " ON CONFLICT (team_id) DO UPDATE SET last = phases_ticketcounter.last + 1"
+            " RETURNING last",
+            [team_id],
+        )
+        row = cursor.fetchone()
+    assert row is not None  # noqa: S101  RETURNING of an upsert always gives its row
+    return int(row[0])
+
+
+def locked_ticket(*, team_id: UUID, ticket_id: UUID, version: int | None = None) -> Ticket:
+    """The ticket, locked behind its column. Raises NotFound, StaleVersion."""
+    column_id = (
+        Ticket.objects.filter(pk=ticket_id, team_id=team_id)
+        .values_list("column_id", flat=True)
+        .first()
+    )
+    if column_id is None:
+        raise NotFound("There is no such ticket.")
+    BoardColumn.objects.select_for_update().get(pk=column_id)
+    ticket = (
+        Ticket.objects.select_for_update(of=("self",))
+        .select_related("phase", "column", "workflow", "previous_phase")
+        .get(pk=ticket_id)
+    )
+    if version is not None and ticket.version != version:
+        raise StaleVersion(current_etag=f'"v{ticket.version}"')
+    return ticket
+
+
+@transaction.atomic
+def update_ticket(
+    *, actor: Actor, ticket_id: UUID, version: int | None, changes: dict[str, Any]
+) -> Ticket:
+    """Edit title, description, priority, deadline, labels or assignee.
+
+    Raises NotFound, StaleVersion, TicketClosed.
+    """
+    ticket = locked_ticket(team_id=actor.team_id, ticket_id=ticket_id, version=version)
+    if not ticket.is_open:
+        raise TicketClosed
+    if "assignee" in changes:
+        changes = {**changes, "assignee": _assignee(actor, changes["assignee"])}
+    before = {name: str(getattr(ticket, name)) for name in changes}
+    for name, value in changes.items():
+        setattr(ticket, name, value)
+    ticket.version += 1
+    ticket.save(update_fields=[*changes, "version", "updated_at"])
+    if "priority" in changes or "deadline" in changes:
+        _pass_on(ticket)
+    after = {name: str(getattr(ticket, name)) for name in changes}
+    emit(
+        events.TICKET_UPDATED,
+        subject=ticket,
+        actor=actor,
+        before=before,
+        after=after,
+        changed=sorted(changes),
+    )
+    return ticket
+
+
+def _pass_on(ticket: Ticket) -> None:
+    waiting = Task.objects.filter(ticket=ticket, status__in=["pending", "needs_work"])
+    waiting.update(priority=ticket.priority)
+    claims.refresh(list(waiting.order_by("id").values_list("id", flat=True)))
+
+
+@transaction.atomic
+def cancel_ticket(*, actor: Actor, ticket_id: UUID, reason: str) -> Ticket:
+    """Call a ticket off with its open tasks. Its creator may, or level 3.
+
+    Raises NotFound, TicketClosed, AuthorityTooLow.
+    """
+    ticket = locked_ticket(team_id=actor.team_id, ticket_id=ticket_id)
+    if ticket.created_by_id != actor.id:
+        require_level(actor, MONITOR)
+    if not ticket.is_open:
+        raise TicketClosed
+    ids = list(
+        Task.objects.still_open().filter(ticket=ticket).order_by("id").values_list("id", flat=True)
+    )
+    claims.withdraw(ids)
+    for task in Task.objects.select_for_update().filter(pk__in=ids).order_by("id"):
+        task.cancel()
+        task.error_message = reason
+        task.completed_at = timezone.now()
+        task.save()
+        end_task(task=task, reason="cancelled")
+        emit(
+            events.TASK_CANCELLED,
+            subject=task,
+            actor=actor,
+            reason=reason,
+            ticket_id=str(ticket.pk),
+        )
+    ticket.cancel()
+    ticket.version += 1
+    ticket.save(update_fields=["status", "version", "updated_at"])
+    emit(events.TICKET_CANCELLED, subject=ticket, actor=actor, reason=reason, number=ticket.number)
+    emit(events.BOARD_SLOT_FREED, subject=ticket.column, column=ticket.column.key)
+    return ticket

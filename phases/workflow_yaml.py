@@ -1,0 +1,189 @@
+"""Workflows as YAML: strict, read with the safe loader, no aliases, no unknown or doubled keys."""
+
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from guardian.errors import Invalid
+
+LIMIT_BYTES = 1024 * 1024
+MAX_DEPTH = 20
+
+
+class YamlInvalid(Invalid):
+    """This YAML is not a valid workflow."""
+
+    code = "yaml_invalid"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Definition(_Strict):
+    key: str
+    text: str
+    proved_by: str | None = None
+    required: bool = True
+
+
+class Output(_Strict):
+    type: str
+    pattern: str
+    required: bool = True
+    validation_rule: str | None = None
+
+
+class EntryTask(_Strict):
+    task_type: str
+    title: str
+    required_capabilities: list[str] = []
+    timeout_seconds: int | None = Field(default=None, ge=1, le=86400)
+
+
+class Gate(_Strict):
+    key: str
+    kind: Literal["artifact", "tasks_completed"]
+    parameters: dict[str, Any] = {}
+    min_evidence: Literal["reported", "verified"] = "verified"
+    required: bool = True
+
+
+class Review(_Strict):
+    required: bool = False
+    max_iterations: int = Field(default=3, ge=1, le=10)
+
+
+class PhaseSpec(_Strict):
+    id: str = Field(pattern=r"^PHASE_[A-Z0-9_]{1,40}$")
+    sequence_order: int = Field(ge=0)
+    name: str = Field(max_length=100)
+    description: str = ""
+    kind: Literal["work", "done", "blocked"] = "work"
+    allowed_transitions: list[str] = []
+    is_terminal: bool = False
+    done_definitions: list[Definition] = []
+    expected_outputs: list[Output] = []
+    phase_prompt: str = ""
+    next_steps_guide: list[str] = []
+    entry_task: EntryTask | None = None
+    review: Review = Review()
+    gate: list[Gate] = []
+    configuration: dict[str, Any] = {}
+
+
+class ColumnSpec(_Strict):
+    id: str
+    name: str = Field(max_length=100)
+    sequence_order: int = Field(ge=0)
+    phase_mapping: list[str]
+    wip_limit: int | None = Field(default=None, ge=1)
+    is_terminal: bool = False
+    auto_transition_to: str = ""
+    color: Literal["gray", "blue", "yellow", "green", "red"] = "gray"
+
+
+class WorkflowSpec(_Strict):
+    format: Literal[1]
+    key: str = Field(max_length=64)
+    name: str = Field(max_length=100)
+    description: str = ""
+    initial_phase: str
+    has_result: bool = False
+    result_criteria: str = ""
+    on_result_found: Literal["stop_all", "do_nothing"] = "stop_all"
+    phases: list[PhaseSpec] = Field(min_length=1)
+    board_columns: list[ColumnSpec] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def references_resolve(self) -> Self:
+        keys = [phase.id for phase in self.phases]
+        columns = {column.id for column in self.board_columns}
+        mapped = [key for column in self.board_columns for key in column.phase_mapping]
+        faults = [
+            *_doubled("phase", keys),
+            *_doubled("sequence_order", [str(phase.sequence_order) for phase in self.phases]),
+            *_doubled("column", [column.id for column in self.board_columns]),
+            *_doubled("phase in a column", mapped),
+            *(f"phase {key} is in no column" for key in keys if key not in mapped),
+            *(f"a column names the unknown phase {key}" for key in mapped if key not in keys),
+            *(
+                f"{phase.id} allows the unknown phase {key}"
+                for phase in self.phases
+                for key in phase.allowed_transitions
+                if key not in keys
+            ),
+            *(
+                f"column {column.id} points to {column.auto_transition_to!r}"
+                for column in self.board_columns
+                if column.auto_transition_to
+                and (
+                    column.auto_transition_to not in columns
+                    or column.auto_transition_to == column.id
+                )
+            ),
+        ]
+        if self.initial_phase not in keys:
+            faults.append(f"initial_phase {self.initial_phase} is unknown")
+        if sum(phase.kind == "done" for phase in self.phases) != 1:
+            faults.append("exactly one phase must be of kind done")
+        if sum(phase.kind == "blocked" for phase in self.phases) > 1:
+            faults.append("at most one phase may be of kind blocked")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+
+def _doubled(what: str, values: list[str]) -> list[str]:
+    return [
+        f"{what} {value} stands twice" for value in sorted(set(values)) if values.count(value) > 1
+    ]
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses aliases and doubled keys, which the plain loader takes silently."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  PyYAML's signature
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read(text: str) -> WorkflowSpec:
+    """The checked workflow. Raises YamlInvalid naming path or line of what is wrong."""
+    if len(text.encode()) > LIMIT_BYTES:
+        raise YamlInvalid("The document is larger than 1 MiB.")
+    try:
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader with two refusals more
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = {"line": mark.line + 1, "column": mark.column + 1} if mark else {}
+        message = str(error.problem)
+        raise YamlInvalid(
+            message, errors=[{"path": "", "code": "yaml_invalid", "message": message, **place}]
+        ) from error
+    try:
+        return WorkflowSpec.model_validate(data)
+    except ValidationError as error:
+        found = [
+            {
+                "path": ".".join(str(part) for part in fault["loc"]),
+                "code": fault["type"],
+                "message": fault["msg"],
+            }
+            for fault in error.errors()
+        ]
+        raise YamlInvalid("The workflow has errors.", errors=found) from error
