@@ -54,28 +54,41 @@ def decide(*, actor: Actor, tool: Tool, need: str = "execute") -> Decision:
         raise ToolNotFound
     require_scope(actor, SCOPE_OF[need])
     if need == "execute" and tool.status != Tool.Status.ACTIVE:
-        return Decision(False, f"tool_{tool.status}", f"The tool is {tool.status}.")
+        return _no(f"tool_{tool.status}", f"The tool is {tool.status}.")
     if need == "execute" and kill_switch_is_on(team=actor.team):
         raise KillSwitchOn
-    rows = matching_permissions(actor, tool)
+    return _by_rows(actor, tool, need, matching_permissions(actor, tool))
+
+
+def _by_rows(actor: Actor, tool: Tool, need: str, rows: list[ToolPermission]) -> Decision:
+    """Denials first, also for the creator; then ownership, grants, harmlessness."""
     rank = LEVELS.index(need)
     for row in rows:
         if row.effect == "deny" and LEVELS.index(row.level) <= rank:
-            return Decision(False, "explicit_deny", "A permission row denies this.", [str(row.pk)])
-    allows = [row for row in rows if row.effect == "allow"]
+            return _no("explicit_deny", "A permission row denies this.", [str(row.pk)])
     constraints = _strictest(tool, rows)
-    if tool.created_by_id == actor.id or actor.authority >= 4:
-        return Decision(True, "owner" if tool.created_by_id == actor.id else "team_admin", "",
-                        constraints=constraints)  # fmt: skip
+    if tool.created_by_id == actor.id:
+        return _yes("owner", constraints)
+    if actor.authority >= 4:
+        return _yes("team_admin", constraints)
+    allows = [row for row in rows if row.effect == "allow"]
     matched = [str(row.pk) for row in allows if LEVELS.index(row.level) >= rank]
     if matched:
-        return Decision(True, "granted", "", matched, constraints)
+        return _yes("granted", constraints, matched)
     harmless = tool.security_level in {"safe", "low_risk"}
     if need == "read" or (need == "execute" and harmless):
-        return Decision(True, "open", "", constraints=constraints)
+        return _yes("open", constraints)
+    return _no("explicit_permission_required", f"`{need}` on this tool must be granted.")
+
+
+def _yes(code: str, constraints: dict[str, Any], matched: list[str] | None = None) -> Decision:
     return Decision(
-        False, "explicit_permission_required", f"`{need}` on this tool must be granted."
+        allowed=True, code=code, reason="", matched=matched or [], constraints=constraints
     )
+
+
+def _no(code: str, reason: str, matched: list[str] | None = None) -> Decision:
+    return Decision(allowed=False, code=code, reason=reason, matched=matched or [])
 
 
 def _strictest(tool: Tool, rows: list[ToolPermission]) -> dict[str, Any]:

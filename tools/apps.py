@@ -9,6 +9,11 @@ class ToolsConfig(AppConfig):
     verbose_name = "Tools"
 
     def ready(self) -> None:
+        from django.conf import settings
         from django.utils.module_loading import autodiscover_modules
+
+        from tools.sandbox.image import PLACE
+
+        PLACE.data_dir, PLACE.named_image = settings.DATA_DIR, settings.SANDBOX_IMAGE
 
         autodiscover_modules("receivers")

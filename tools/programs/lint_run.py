@@ -14,9 +14,9 @@ def main() -> None:
     asked = source.options()
     top, _ = source.open_source()
     found = shutil.which("ruff")
+    ruff = [found] if found else [sys.executable, "-m", "ruff"]
     command = [
-        *([found] if found else [sys.executable, "-m", "ruff"]), "check", "--no-cache", "--exit-zero",
-        "--output-format", "json",
+        *ruff, "check", "--no-cache", "--exit-zero", "--output-format", "json",
         *([] if asked.get("own_config") else ["--isolated"]),
         *(["--select", ",".join(asked["select"])] if asked.get("select") else []), ".",
     ]  # fmt: skip

@@ -21,7 +21,7 @@ def options() -> dict[str, Any]:
 
 
 def answer(value: dict[str, Any]) -> None:
-    print(json.dumps(value, ensure_ascii=False))
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
 @contextlib.contextmanager

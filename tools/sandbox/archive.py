@@ -27,7 +27,7 @@ SEPARATORS = re.compile(r"[/\\]")
 
 
 class ArchiveRefused(Exception):
-    """An archive that is not unpacked; code is archive_invalid, archive_too_large, archive_unsafe."""
+    """Not unpacked; code is archive_invalid, archive_too_large or archive_unsafe."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

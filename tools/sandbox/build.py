@@ -1,11 +1,14 @@
 """Command of script/sandbox-image: build and say what was built."""
 
+import os
 import sys
+from pathlib import Path
 
-from tools.sandbox.image import build
+from tools.sandbox.image import PLACE, build
 
 
 def main() -> None:
+    PLACE.data_dir = Path(os.environ.get("LEMNOS_DATA_DIR", "var"))
     image = build()
     sys.stdout.write(f"{image.image_id or image.rootfs}\n")
     if not image.image_id:

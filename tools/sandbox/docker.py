@@ -73,7 +73,7 @@ class DockerTransport(Transport):
                 network_disabled=True,
                 stdin_open=True,
                 tty=False,
-                working_dir="/tmp",  # noqa: S108 - inside the container
+                working_dir="/tmp",
                 hostname="sandbox",
                 environment={
                     "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "SANDBOX": "1",
@@ -138,8 +138,12 @@ class DockerTransport(Transport):
         if self.container:
             with contextlib.suppress(*FAILURES):  # the reaper removes what stays
                 self.client.remove_container(self.container, force=True, v=True)
-        for thing in ("stream", "attached", "client"):
-            with contextlib.suppress(*FAILURES):
-                if hasattr(self, thing):
-                    getattr(self, thing).close()
+        # The attached socket was taken out of its response: each of them is closed on its own.
+        response = getattr(getattr(self, "stream", None), "_response", None)
+        attached = [getattr(self, name, None) for name in ("stream", "socket", "attached")]
+        for thing in (response, *attached, self.client):
+            # ValueError: closing the response has closed the stream below it already.
+            with contextlib.suppress(*FAILURES, ValueError):
+                if thing is not None:
+                    thing.close()
         cgroups.remove(self.parent)

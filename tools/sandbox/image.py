@@ -16,7 +16,10 @@ from pathlib import Path
 RECORD = "sandbox-image.json"
 PACKAGES = ("pytest", "pluggy", "iniconfig", "packaging", "pygments")
 FOLDERS = ("proc", "dev", "sys", "tmp", "out", "etc", "usr/local/bin", "usr/bin", "bin")
-LEFT_OUT = ("test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "__pycache__", "site-packages")  # fmt: skip
+LEFT_OUT = (
+    "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "__pycache__",
+    "site-packages",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,23 +30,35 @@ class Image:
     rootfs: str | None = None
 
 
+SYSTEM_DIR = Path("/var/lib/lemnos/sandbox")
+
+
+@dataclass
+class Place:
+    """Set once at start-up by the app: the data directory's sandbox folder, the named image."""
+
+    data_dir: Path = Path("var")
+    named_image: str = ""
+
+
+PLACE = Place()
+
+
 def record_dir() -> Path:
-    """Where the image's record and root file system live: bubblewrap drops root, so not in a 0700."""
-    default = "/var/lib/lemnos/sandbox" if os.geteuid() == 0 else ""
-    if default:
-        return Path(default)
-    return Path(os.environ.get("LEMNOS_DATA_DIR", "var")).resolve() / "sandbox"
+    """Where a build writes: bubblewrap drops root, so as root never below a 0700 directory."""
+    return SYSTEM_DIR if os.geteuid() == 0 else PLACE.data_dir.resolve() / "sandbox"
 
 
 def current_image() -> Image:
-    """The recorded image; LEMNOS_SANDBOX_IMAGE names another container image."""
+    """The recorded image, own before system-wide; a configured name replaces the container's."""
     found = Image()
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        found = Image(**json.loads((record_dir() / RECORD).read_text()))
+    for folder in (PLACE.data_dir.resolve() / "sandbox", SYSTEM_DIR):
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            found = Image(**json.loads((folder / RECORD).read_text()))
+            break
     if found.rootfs and not Path(found.rootfs, "usr/local/bin/python3").exists():
         found = Image(found.image_id)
-    named = os.environ.get("LEMNOS_SANDBOX_IMAGE", "")
-    return Image(named or found.image_id, found.rootfs)
+    return Image(PLACE.named_image or found.image_id, found.rootfs)
 
 
 def libraries_of(path: Path) -> list[Path]:

@@ -19,7 +19,8 @@ SMALL = Limits(
 )
 LOOK = """
 import ctypes, errno, json, os, socket
-status = dict(l.split(":\\t", 1) for l in open("/proc/self/status").read().splitlines() if ":\\t" in l)
+lines = open("/proc/self/status").read().splitlines()
+status = dict(line.split(":\\t", 1) for line in lines if ":\\t" in line)
 def refused(family, kind=socket.SOCK_STREAM):
     try:
         socket.socket(family, kind).close()
@@ -49,7 +50,8 @@ print(json.dumps({
     "root_read_only": not writable("/probe") and not writable("/usr/probe"),
     "only_loopback": set(os.listdir("/sys/class/net")) <= {"lo"} if os.path.isdir("/sys/class/net")
         else open("/proc/net/dev").read().count(":") <= 1,
-    "sockets_refused": refused(socket.AF_INET) and refused(40) and refused(38, socket.SOCK_SEQPACKET),
+    "sockets_refused":
+        refused(socket.AF_INET) and refused(40) and refused(38, socket.SOCK_SEQPACKET),
     "process_1_unreadable": not read("/proc/1/environ") and not read("/proc/1/mem"),
     "tmp_writable": writable("/tmp/probe"),
 }))

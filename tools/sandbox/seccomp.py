@@ -1,4 +1,4 @@
-"""The pinned allow-list of system calls, for the engine (JSON) and for bubblewrap (compiled BPF)."""
+"""The pinned allow-list of system calls: JSON for the engine, compiled BPF for bubblewrap."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ def _op(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
 
 
 def _when(number: int, body: list[bytes]) -> list[bytes]:
-    """`body` for this call number; it always returns, so the rest is skipped only when it matches."""
+    """`body`, which always returns, for this call number; else the program goes on."""
     return [_op(JEQ, number, 0, len(body)), *body]
 
 

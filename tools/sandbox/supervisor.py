@@ -53,7 +53,7 @@ def read_exactly(size):
 
 
 def place_file(workdir, path, size):
-    """Copy `size` bytes of the input to workdir/path; paths come from Lemnos, never from a caller."""
+    """Copy `size` bytes of the input to workdir/path; Lemnos made and checked the path."""
     target = os.path.join(workdir, path)
     os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
     fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -87,9 +87,9 @@ def number(text, key=None):
 
 
 def own_counters():
-    """Kernel counters of this process's own cgroup, v2 or v1; a counter that is unreadable is None."""
+    """Kernel counters of this process's own cgroup, v2 or v1, as far as readable."""
     v2, memory, pids = "/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids"
-    # On v1 the engine mounts the container's own cgroup there; without a container it is the host's.
+    # An engine mounts the container's own group there; without a container it is the host's.
     if os.getpid() != 1 or not os.environ.get("LEMNOS_CGROUP_VISIBLE"):
         return {}
     if os.path.exists(v2 + "/memory.events"):
@@ -181,7 +181,7 @@ def read_entry(top, name, flags):
 def become_tool(header, pipes, libc):
     """In the child: last settings, then exec; never returns."""
     try:
-        # Refused while non-dumpable; the tool must be the first victim of the kernel, not process 1.
+        # Refused while non-dumpable; the kernel shall take the tool first, not process 1.
         libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
             score.write("1000")
@@ -189,11 +189,11 @@ def become_tool(header, pipes, libc):
         for target, fd in enumerate(pipes):
             os.dup2(fd, target)
         os.closerange(3, 4096)
-        for name, value in header.get("rlimits", {}).items():
+        for name, wanted in header.get("rlimits", {}).items():
             limit = getattr(resource, name)
             hard = resource.getrlimit(limit)[1]
-            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(limit, (value, value))
+            new = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(limit, (new, new))
         for signum in range(1, signal.NSIG):
             with contextlib.suppress(OSError, ValueError):
                 signal.signal(signum, signal.SIG_DFL)

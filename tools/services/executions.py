@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from guardian.authority import Actor, service_actor
 from guardian.errors import Invalid
 from guardian.outbox import defer, emit
+from guardian.services import log_error
 from tools import access, events, passport
 from tools.errors import (
     ExecutionNotFound,
@@ -285,8 +286,29 @@ def finish_execution(*, execution_id: UUID, attempt: int, outcome: Outcome) -> T
     execution.save()
     Tool.objects.filter(pk=execution.tool_id).update(last_used_at=Now())
     _log(execution, outcome.logs)
+    _remember_error(execution)
     _emit_end(execution)
     return ToolExecution.objects.select_related("tool", "team", "user").get(pk=execution.pk)
+
+
+class ToolRunFailed(Exception):
+    """What a failed or overrun execution leaves in the error log."""
+
+
+def _remember_error(execution: ToolExecution) -> None:
+    """One open ErrorLog per tool, class and first line; the host's failures under `sandbox`."""
+    if execution.status not in {"failed", "timeout"}:
+        return
+    first = (execution.error_message.strip().splitlines() or [""])[0]
+    error = ToolRunFailed(f"{execution.tool.name}: {execution.result_class}: {first}")
+    log_error(
+        error=error,
+        component="sandbox" if execution.result_class == "infra_error" else "tools",
+        team_id=execution.team_id,
+        subject_label=execution._meta.label_lower,
+        subject_id=str(execution.pk),
+        severity="high" if execution.result_class == "infra_error" else "low",
+    )
 
 
 def _text(value: str) -> str:

@@ -123,7 +123,8 @@ def open_file(*, team_id: UUID, file_id: UUID | str) -> tuple[ToolArtifact, byte
 def delete_file(*, actor: Actor, file_id: UUID) -> None:
     """Remove a file; its bytes go with the last row that names them.
 
-    Allowed to its uploader and to admins, also while a ticket uses it. Raises FileMissing, Forbidden.
+    Allowed to its uploader and to admins, also while a ticket uses it.
+    Raises FileMissing, Forbidden.
     """
     artifact = file_row(team_id=actor.team_id, file_id=file_id)
     if artifact.created_by_id != actor.id and actor.role != "admin":
