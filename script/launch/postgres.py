@@ -132,6 +132,9 @@ class Postgres:
         while self.our_processes():
             time.sleep(0.05)
         pid_file.unlink(missing_ok=True)
+        # The socket has a lock file with the same pid; its directory is private, so it is ours.
+        for name in (".s.PGSQL.5432.lock", ".s.PGSQL.5432"):
+            (self.place.sockets / name).unlink(missing_ok=True)
 
     def our_processes(self) -> list[int]:
         """Every live `postgres` process, server or backend, that works in our cluster."""

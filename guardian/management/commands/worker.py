@@ -14,8 +14,8 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 from procrastinate import App
 from procrastinate.contrib.django import app
-from procrastinate.contrib.django.models import ProcrastinateJob
 from procrastinate.contrib.django.utils import connector_params
+from procrastinate.exceptions import ConnectorException
 from procrastinate.psycopg_connector import PsycopgConnector
 from procrastinate.worker import Worker
 
@@ -28,6 +28,12 @@ HEARTBEAT_SECONDS = 10
 STALLED_SECONDS = 30
 # What is left of the time to shut down for handing back jobs that did not end.
 HAND_BACK_SECONDS = 5
+# How long a query waits for a connection: with the database gone, the end must not.
+CONNECTION_SECONDS = 5
+
+_HELD = """
+SELECT id, task_name FROM procrastinate_jobs WHERE status = 'doing' AND worker_id = ANY(%(ids)s)
+"""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,10 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         lanes = lanes_from(options["queues"], options["concurrency"])
         connector = PsycopgConnector(
-            kwargs=connector_params(), min_size=len(lanes) + 1, max_size=2 * len(lanes) + 4
+            kwargs=connector_params(),
+            min_size=len(lanes) + 1,
+            max_size=2 * len(lanes) + 4,
+            timeout=CONNECTION_SECONDS,
         )
         with app.replace_connector(connector) as worker_app:
             asked = asyncio.run(serve(worker_app, lanes))
@@ -120,11 +129,17 @@ async def end(
     _, late = await asyncio.wait(running, timeout=settings.SHUTDOWN_SECONDS)
     if late:
         identities = [worker.worker_id for worker in workers if worker.worker_id is not None]
-        jobs = ProcrastinateJob.objects.filter(worker_id__in=identities, status="doing")
-        async for job in jobs:
-            await worker_app.job_manager.retry_job_by_id_async(job.pk, retry_at=timezone.now())
-            log.warning("job_handed_back", job=job.pk, task=job.task_name)
+        try:
+            await hand_back(worker_app, identities)
+        except ConnectorException:
+            clean = False  # the database is gone: the rescue of stalled jobs finds them later
         os._exit(0 if clean else 1)
     for lane in running:
         if error := lane.exception():
             log.error("lane_failed", exc_info=error)
+
+
+async def hand_back(worker_app: App, identities: list[int]) -> None:
+    for job in await worker_app.connector.execute_query_all_async(_HELD, ids=identities):
+        await worker_app.job_manager.retry_job_by_id_async(job["id"], retry_at=timezone.now())
+        log.warning("job_handed_back", job=job["id"], task=job["task_name"])

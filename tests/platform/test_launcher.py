@@ -1,0 +1,164 @@
+"""The launcher's parts, without starting anything."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from launch import settings
+from launch.failure import Failure, tail
+from launch.leftovers import is_same
+from launch.locks import ServerLock, refuse_taken_port
+from launch.place import LONGEST_SOCKET, socket_directory
+from launch.processes import started_at
+from launch.secrets import ensure_secrets
+from launch.supervisor import DEATHS, Care
+from launch.venv import RUNTIME, Virtualenv
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("wrong", "meant"),
+        [
+            ("LEMNOS_DATADIR", "LEMNOS_DATA_DIR"),
+            ("LEMNOS_ADMIN_PASSWROD", "LEMNOS_ADMIN_PASSWORD"),
+        ],
+    )
+    def test_names_the_nearest_setting(self, wrong, meant):
+        with pytest.raises(Failure, match=f"did you mean {meant}") as caught:
+            settings.refuse_unknown({wrong: "1"})
+
+        assert caught.value.code == 2
+
+    @pytest.mark.parametrize("text", ["http", "0", "65536", "-1", "8 000", "٨"])
+    def test_refuses_a_port_that_is_none(self, monkeypatch, text):
+        monkeypatch.setenv("LEMNOS_PORT", text)
+
+        with pytest.raises(Failure, match="LEMNOS_PORT"):
+            settings.read_options(ROOT)
+
+    def test_documents_every_variable_that_the_code_reads(self):
+        source = (ROOT / "config" / "settings.py").read_text()
+        read = set(re.findall(r'env\.\w+\(\s*"([A-Z_0-9]+)"', source))
+
+        assert read - settings.NAMES == set()
+
+    def test_the_documentation_shows_this_table(self):
+        assert settings.as_markdown() in (ROOT / "docs" / "settings.md").read_text()
+
+
+class TestSecrets:
+    def test_stay_the_same_and_private(self, tmp_path, monkeypatch):
+        monkeypatch.delenv("LEMNOS_SECRET_KEY", raising=False)
+
+        first = ensure_secrets(tmp_path)
+        second = ensure_secrets(tmp_path)
+
+        assert first == second
+        assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+    def test_the_environment_wins(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("LEMNOS_ADMIN_PASSWORD", "chosen by hand")
+
+        assert ensure_secrets(tmp_path)["LEMNOS_ADMIN_PASSWORD"] == "chosen by hand"
+        assert not (tmp_path / "admin_password").exists()
+
+
+class TestLocks:
+    def test_a_second_holder_hears_who_is_first(self, tmp_path):
+        first = ServerLock(tmp_path / "lock")
+        first.take("http://localhost:1/")
+        second = ServerLock(tmp_path / "lock")
+
+        with pytest.raises(Failure, match=rf"pid {os.getpid()}, http://localhost:1/") as caught:
+            second.take("http://localhost:2/")
+
+        os.close(second.descriptor)
+        first.release()
+        assert caught.value.code == 3
+
+    def test_an_address_that_is_not_ours_is_named(self):
+        with pytest.raises(Failure, match="LEMNOS_BIND"):
+            refuse_taken_port("192.0.2.1", 8000)
+
+
+class TestVirtualenv:
+    def test_a_changed_requirement_changes_the_stamp(self, tmp_path):
+        for name, _ in RUNTIME:
+            (tmp_path / name).write_text("Django\n")
+        venv = Virtualenv(tmp_path)
+        before = venv.digest(RUNTIME)
+
+        (tmp_path / "requirements.txt").write_text("Django<6\n")
+
+        assert venv.digest(RUNTIME) != before
+
+    def test_half_a_virtualenv_is_not_usable(self, tmp_path):
+        venv = Virtualenv(tmp_path)
+        venv.python.parent.mkdir(parents=True)
+        venv.python.touch()
+
+        assert not venv.usable()
+
+
+class TestPlaces:
+    def test_a_short_path_keeps_its_sockets(self, tmp_path):
+        run = Path("/tmp/short")
+
+        assert socket_directory(run, None) == run
+
+    def test_a_long_path_gets_a_private_short_one(self, tmp_path):
+        run = tmp_path / ("x" * 120)
+
+        directory = socket_directory(run, None)
+
+        assert len(os.fsencode(directory)) < LONGEST_SOCKET
+        assert directory.stat().st_mode & 0o777 == 0o700
+        directory.rmdir()
+
+
+class TestDeaths:
+    def test_waits_longer_after_each_death_and_then_gives_up(self, dead_child):
+        care = Care(dead_child)
+        delays = []
+
+        for _ in range(DEATHS - 1):
+            care.note_death()
+            delays.append(round(care.due - care.deaths[-1]))
+
+        assert delays == [1, 2, 4, 8]
+        with pytest.raises(Failure, match="died 5 times in 60 s") as caught:
+            care.note_death()
+        assert caught.value.code == 7
+
+    def test_a_reused_pid_is_another_process(self):
+        born = started_at(os.getpid())
+
+        assert is_same(os.getpid(), born)
+        assert not is_same(os.getpid(), "1")
+
+
+def test_a_long_line_is_cut_for_the_terminal():
+    assert tail("a\n" + "b" * 10_000, lines=1) == "b" * 500
+
+
+@pytest.fixture
+def dead_child(tmp_path):
+    from launch.children import Child
+
+    child = Child("web", ["/bin/false"], tmp_path / "web.log", tmp_path, {})
+    child.start()
+    child.process.wait()
+    return child
+
+
+def test_the_engine_script_says_how_it_is_used():
+    asked = subprocess.run(
+        [ROOT / "script" / "engine", "sideways"], check=False, capture_output=True, text=True
+    )
+
+    assert asked.returncode == 2
+    assert "usage: script/engine start|stop" in asked.stderr

@@ -1,0 +1,156 @@
+"""script/server from outside: what it prints, how it ends, what survives which death."""
+
+import os
+import signal
+import socket
+
+import pytest
+from launch.processes import program_of
+
+pytestmark = pytest.mark.slow
+
+
+class TestWhileUp:
+    def test_answers_health_and_the_login_page(self, running):
+        running.until(running.ready)
+
+        assert running.status("/livez") == 200
+        assert running.status("/login") == 200
+
+    def test_prints_url_user_and_password_and_logs_no_password(self, running):
+        password = (running.data_dir / "secrets" / "admin_password").read_text().strip()
+
+        assert f"http://localhost:{running.port}/" in running.said()
+        assert "User: admin" in running.said()
+        for log in (running.data_dir / "log").iterdir():
+            assert password not in log.read_text()
+
+    def test_keeps_data_and_secrets_private(self, running):
+        secrets = running.data_dir / "secrets"
+
+        assert running.data_dir.stat().st_mode & 0o777 == 0o700
+        assert secrets.stat().st_mode & 0o777 == 0o700
+        assert {path.stat().st_mode & 0o777 for path in secrets.iterdir()} == {0o600}
+
+    def test_refuses_a_second_server_on_the_same_data(self, running):
+        own_words = running.output
+        running.output = own_words.with_suffix(".second")
+
+        code, words = running.refused()
+
+        running.output.unlink()
+        running.output = own_words
+        assert code == 3
+        assert f"already running (pid {running.process.pid}, http://localhost:" in words
+
+    def test_heals_when_the_database_is_killed(self, running):
+        running.until(running.ready)
+        killed = running.postmaster()
+
+        os.kill(killed, signal.SIGKILL)
+
+        running.until(lambda: program_of(killed) is None)
+        running.until(running.ready)
+        assert running.postmaster() != killed
+
+    @pytest.mark.parametrize("position", [1, 2, 3], ids=["web", "worker", "relay"])
+    def test_starts_a_killed_process_again(self, running, position):
+        running.until(running.ready)
+        before = set(running.children())
+        killed = next(
+            pid for pid in sorted(before, reverse=True) if role_of(pid) == ROLES[position - 1]
+        )
+
+        os.kill(killed, signal.SIGKILL)
+
+        running.until(lambda: set(running.children()) > before)
+        running.until(running.ready)
+
+
+class TestStartAndEnd:
+    def test_ends_cleanly_and_starts_again_without_installing(self, installation):
+        installation.start()
+        processes = installation.processes()
+
+        code = installation.stop()
+
+        assert code == 0
+        assert len(processes) >= 4
+        assert [pid for pid in processes if program_of(pid)] == []
+        assert not installation.remembered().exists()
+        installation.start()
+        assert "Installing" not in installation.said()
+        assert installation.ready()
+
+    def test_starts_after_all_was_killed_and_a_stranger_has_the_old_pid(self, installation):
+        installation.start()
+        installation.kill_everything()
+        pid_file = installation.data_dir / "pg" / "data" / "postmaster.pid"
+        lines = pid_file.read_text().splitlines()
+        pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+
+        installation.start()
+
+        assert installation.ready()
+        assert installation.postmaster() != os.getpid()
+
+    def test_ends_the_children_of_a_killed_server(self, installation):
+        installation.start()
+        children = installation.processes()
+
+        installation.process.kill()
+        installation.process.wait(10)
+
+        installation.until(lambda: not any(program_of(pid) for pid in children))
+
+    def test_ends_at_once_when_asked_while_starting(self, installation):
+        process = installation.launch()
+        installation.until((installation.data_dir / "log" / "postgres.log").exists)
+
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait(60) == 0
+        installation.process = None
+
+
+class TestRefusals:
+    def test_names_the_setting_that_was_meant(self, installation):
+        code, words = installation.refused(LEMNOS_PROT="8000")
+
+        assert code == 2
+        assert "unknown setting LEMNOS_PROT; did you mean LEMNOS_PORT?" in words
+
+    def test_says_which_python_it_needs(self, installation):
+        code, words = installation.refused(LEMNOS_PYTHON="/bin/false")
+
+        assert code == 2
+        assert "Lemnos needs Python 3.11+; found none. Set LEMNOS_PYTHON." in words
+
+    def test_says_that_the_port_is_taken(self, installation):
+        with socket.socket() as holder:
+            holder.bind(("127.0.0.1", installation.port))
+            holder.listen()
+
+            code, words = installation.refused()
+
+        assert code == 4
+        assert f"port {installation.port} is in use; set LEMNOS_PORT" in words
+
+    def test_ends_when_a_child_cannot_live(self, installation):
+        code, words = installation.refused(WORKER_CONCURRENCY="many")
+
+        assert code in {6, 7}
+        assert "WORKER_CONCURRENCY" in words
+
+
+ROLES = ("uvicorn", "worker", "relay")
+
+
+def role_of(pid: int) -> str | None:
+    """Which of our processes this is, by its command line."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read().decode().split("\0")
+    except FileNotFoundError:
+        return None
+    return next((role for role in ROLES if role in words), None)
