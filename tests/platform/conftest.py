@@ -19,6 +19,8 @@ from launch.processes import program_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 90
+# A killed server takes its database along; its worker then ends only when its time is up.
+BRIEF = {"LEMNOS_SHUTDOWN_SECONDS": "5"}
 FOREIGN = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE")
 
 
@@ -41,7 +43,7 @@ class Installation:
         with self.output.open("wb") as output:
             return subprocess.Popen(
                 [ROOT / "script" / "server"],
-                env={**kept, **own, "LEMNOS_DEMO": "0", **variables},
+                env={**kept, **own, "LEMNOS_DEMO": "0", **BRIEF, **variables},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
