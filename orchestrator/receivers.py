@@ -1,0 +1,54 @@
+"""What the orchestrator does when it hears of work: both halves, since siblings are strangers."""
+
+from uuid import UUID
+
+from guardian import events as guardian_events
+from guardian.models import Event, Team
+from guardian.outbox import on
+from memory import services as memory
+from phases import events as phases_events
+from phases.models import Task
+from tools import services as tools
+
+
+@on(guardian_events.TEAM_CREATED)
+def give_new_team_its_tools(event: Event) -> None:
+    tools.seed_team(team=Team.objects.get(pk=event.subject_id))
+
+
+@on(phases_events.TASK_COMPLETED)
+def remember_completed_task(event: Event) -> None:
+    _remember(UUID(event.subject_id), success=True)
+
+
+@on(phases_events.TASK_FAILED)
+def remember_failed_task(event: Event) -> None:
+    _remember(UUID(event.subject_id), success=False)
+
+
+def _remember(task_id: UUID, *, success: bool) -> None:
+    task = Task.objects.select_related("ticket").filter(pk=task_id).first()
+    if task is None or task.last_holder_id is None:
+        return
+    lines = [
+        task.ticket.title,
+        str(task.result.get("summary", "")),
+        *(str(decision) for decision in task.result.get("decisions", [])),
+        task.error_message,
+    ]
+    memory.remember_task(
+        team_id=task.team_id,
+        owner_id=task.last_holder_id,
+        task_id=task.pk,
+        run_id=None,
+        ticket_id=task.ticket_id,
+        phase_id=task.phase_id,
+        task_type=task.task_type,
+        title=task.title,
+        summary="\n".join(line for line in lines if line)[:2000],
+        success=success,
+        error_patterns=[{"type": task.error_code, "message": task.error_message[:200]}]
+        if task.error_code
+        else [],
+        evidence=[],
+    )

@@ -1,0 +1,27 @@
+"""The verbs of the orchestrator."""
+
+from django.conf import settings
+from django.db import transaction
+
+from guardian import services as guardian
+from guardian.models import Team
+from phases import services as phases
+from tools import services as tools
+
+
+@transaction.atomic
+def bootstrap() -> Team:
+    """What every installation has before it starts: team, admin, price pack, workflows, tools.
+
+    Doing it again changes nothing that exists.
+    """
+    team = Team.objects.filter(slug="main").first()
+    if team is None:
+        team = guardian.create_team(slug="main", name="Main")
+    admin = guardian.ensure_admin(team=team, password=settings.ADMIN_PASSWORD)
+    guardian.build_first_pack()
+    phases.seed_team(team=team)
+    tools.seed_team(team=team)
+    if settings.BOOTSTRAP_TOKEN:
+        guardian.ensure_bootstrap_token(text=settings.BOOTSTRAP_TOKEN, team=team, user=admin)
+    return team

@@ -1,0 +1,267 @@
+"""The REST API of phases: tickets, tasks, gates, the board."""
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from guardian import errors
+from guardian.http import TeamViewSet, actor_of, etag_of, validated, version_from
+from phases import board, services
+from phases.models import Task, Ticket, Workflow
+from phases.serializers import (
+    ArtifactCreate,
+    ArtifactSerializer,
+    CancelTask,
+    HistorySerializer,
+    MoveCard,
+    PhaseQuestion,
+    Reason,
+    TaskCreate,
+    TaskSerializer,
+    TicketCreate,
+    TicketPatch,
+    TicketSerializer,
+    Transition,
+    Verdict,
+    WorkflowSerializer,
+)
+
+
+def _ticket_response(ticket_id: UUID, status: int = 200) -> Response:
+    ticket = Ticket.objects.select_related(
+        "workflow", "phase", "previous_phase", "column", "assignee", "created_by"
+    ).get(pk=ticket_id)
+    return Response(TicketSerializer(ticket).data, status=status, headers={"ETag": etag_of(ticket)})
+
+
+class TicketViewSet(TeamViewSet):
+    """Tickets and what happens to them."""
+
+    queryset = Ticket.objects.select_related(
+        "workflow", "phase", "previous_phase", "column", "assignee", "created_by"
+    )
+    serializer_class = TicketSerializer
+    scopes = {
+        "list": "tickets:read",
+        "retrieve": "tickets:read",
+        "create": "tickets:write",
+        "partial_update": "tickets:write",
+        "transition": "tickets:write",
+        "history": "tickets:read",
+        "validate_gate": "tickets:write",
+        "gate_status": "tickets:read",
+        "artifacts": "tickets:read",
+        "add_artifact": "tickets:write",
+        "verify": "approvals:decide",
+        "cancel": "tickets:write",
+    }
+    idempotent_actions = frozenset({"create", "transition", "add_artifact", "cancel"})
+    filters = {
+        "status": "status",
+        "status__in": "status__in",
+        "phase": "phase__key",
+        "column": "column__key",
+        "workflow": "workflow__key",
+        "assignee": "assignee_id",
+        "label": "labels__contains",
+        "blocked": "is_blocked",
+        "search": "title__icontains",
+    }
+
+    @extend_schema(request=TicketCreate, responses={201: TicketSerializer})
+    def create(self, request: Request) -> Response:
+        ticket = services.open_ticket(actor=self.actor, **validated(TicketCreate, request.data))
+        return _ticket_response(ticket.pk, 201)
+
+    @extend_schema(request=TicketPatch, responses=TicketSerializer)
+    def partial_update(self, request: Request, pk: UUID) -> Response:
+        version = version_from(request, required=True)
+        changes = validated(TicketPatch, request.data)
+        services.update_ticket(actor=self.actor, ticket_id=pk, version=version, changes=changes)
+        return _ticket_response(pk)
+
+    @extend_schema(request=Transition, responses=OpenApiTypes.OBJECT)
+    @action(detail=True, methods=["post"])
+    def transition(self, request: Request, pk: UUID) -> Response:
+        body = validated(Transition, request.data)
+        version = version_from(request, required=False)
+        moved = services.transition(actor=self.actor, ticket_id=pk, version=version, **body)
+        return Response(
+            {
+                "previous_phase": moved.from_phase.key,
+                "current_phase": moved.ticket.phase.key,
+                "transitioned_at": moved.ticket.phase_entered_at,
+                "by": {"id": str(self.actor.id), "name": self.actor.name},
+            },
+            headers={"ETag": etag_of(moved.ticket)},
+        )
+
+    @extend_schema(responses=HistorySerializer(many=True))
+    @action(detail=True, methods=["get"])
+    def history(self, request: Request, pk: UUID) -> Response:
+        rows = (
+            self.get_object()
+            .history.select_related("from_phase", "to_phase", "transitioned_by")
+            .order_by("id")
+        )
+        return Response({"results": HistorySerializer(rows, many=True).data, "next": None})
+
+    @extend_schema(request=PhaseQuestion, responses=OpenApiTypes.OBJECT)
+    @action(detail=True, methods=["post"], url_path="validate-gate")
+    def validate_gate(self, request: Request, pk: UUID) -> Response:
+        result, outcome = services.validate_gate(
+            actor=self.actor, ticket_id=pk, **validated(PhaseQuestion, request.data)
+        )
+        return Response(
+            {
+                "gate_status": result.gate_status,
+                "requirements_met": outcome.passed,
+                "blocking_reasons": outcome.reasons,
+                "status": outcome.evaluation,
+                "requirements": [c.as_dict() for c in outcome.criteria],
+            }
+        )
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @action(detail=True, methods=["get"], url_path="gate-status")
+    def gate_status(self, request: Request, pk: UUID) -> Response:
+        from phases.gates import evaluate
+
+        outcome = evaluate(self.get_object())
+        missing = [c.artifact_type for c in outcome.criteria if c.missing]
+        return Response(
+            {
+                "requirements_met": outcome.passed,
+                "missing_artifacts": missing,
+                "validation_status": outcome.evaluation,
+            }
+        )
+
+    @extend_schema(responses=ArtifactSerializer(many=True))
+    @action(detail=True, methods=["get"])
+    def artifacts(self, request: Request, pk: UUID) -> Response:
+        rows = (
+            self.get_object()
+            .artifacts.select_related("phase", "collected_by", "verified_by")
+            .order_by("id")[:200]
+        )
+        return Response({"results": ArtifactSerializer(rows, many=True).data, "next": None})
+
+    @extend_schema(request=ArtifactCreate, responses={201: ArtifactSerializer})
+    @artifacts.mapping.post
+    def add_artifact(self, request: Request, pk: UUID) -> Response:
+        artifact, new = services.add_artifact(
+            actor=self.actor, ticket_id=pk, **validated(ArtifactCreate, request.data)
+        )
+        return Response(ArtifactSerializer(artifact).data, status=201 if new else 200)
+
+    @extend_schema(request=Verdict, responses=ArtifactSerializer)
+    @action(detail=True, methods=["post"], url_path="artifacts/<uuid:artifact_id>/verify")
+    def verify(self, request: Request, pk: UUID, artifact_id: UUID) -> Response:
+        artifact = services.verify_artifact(
+            actor=self.actor,
+            ticket_id=pk,
+            artifact_id=artifact_id,
+            confirm=validated(Verdict, request.data)["verdict"] == "confirm",
+        )
+        return Response(ArtifactSerializer(artifact).data)
+
+    @extend_schema(request=Reason, responses=TicketSerializer)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: UUID) -> Response:
+        services.cancel_ticket(actor=self.actor, ticket_id=pk, **validated(Reason, request.data))
+        return _ticket_response(pk)
+
+
+class TaskViewSet(TeamViewSet):
+    """Tasks, as rows; claiming and finishing them is answered by the orchestrator."""
+
+    queryset = Task.objects.select_related("phase", "holder")
+    serializer_class = TaskSerializer
+    scopes = {
+        "list": "tickets:read",
+        "retrieve": "tickets:read",
+        "create": "tickets:write",
+        "cancel": "tickets:write",
+        "retry": "tickets:write",
+    }
+    idempotent_actions = frozenset({"create"})
+    filters = {
+        "status": "status",
+        "status__in": "status__in",
+        "phase": "phase__key",
+        "ticket": "ticket_id",
+        "holder": "holder_id",
+    }
+
+    @extend_schema(request=TaskCreate, responses={201: TaskSerializer})
+    def create(self, request: Request) -> Response:
+        body: dict[str, Any] = validated(TaskCreate, request.data)
+        ticket = (
+            Ticket.objects.select_related("phase", "team")
+            .filter(pk=body.pop("ticket_id"), team=self.actor.team)
+            .first()
+        )
+        if ticket is None:
+            raise errors.NotFound("There is no such ticket.")
+        task = services.create_task(actor=self.actor, ticket=ticket, **body)
+        return Response(TaskSerializer(task).data, status=201)
+
+    @extend_schema(request=CancelTask, responses=TaskSerializer)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: UUID) -> Response:
+        task = services.cancel_task(
+            actor=self.actor, task_id=pk, **validated(CancelTask, request.data)
+        )
+        return Response(TaskSerializer(task).data)
+
+    @extend_schema(request=Reason, responses=TaskSerializer)
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: UUID) -> Response:
+        task = services.retry_task(actor=self.actor, task_id=pk, **validated(Reason, request.data))
+        return Response(TaskSerializer(task).data)
+
+
+class WorkflowViewSet(TeamViewSet):
+    """Workflows with their phases and columns."""
+
+    queryset = Workflow.objects.prefetch_related("phases", "columns")
+    serializer_class = WorkflowSerializer
+    scopes = {"list": "tickets:read", "retrieve": "tickets:read"}
+    filters = {"key": "key"}
+
+
+class BoardView(APIView):
+    """The whole board of a workflow, and the number its live frames go on from."""
+
+    scopes = {"get": "tickets:read"}
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request) -> Response:
+        key = request.query_params.get("workflow", "")
+        flows = Workflow.objects.for_team(actor_of(request).team_id)
+        flow = flows.filter(key=key).first() if key else flows.filter(is_default=True).first()
+        if flow is None:
+            raise errors.NotFound("There is no such workflow.")
+        return Response(board.snapshot(flow))
+
+
+class BoardMoveView(APIView):
+    """Move a card, by hand."""
+
+    scopes = {"post": "tickets:write"}
+
+    @extend_schema(request=MoveCard, responses=OpenApiTypes.OBJECT)
+    def post(self, request: Request) -> Response:
+        body = validated(MoveCard, request.data)
+        version = body.pop("version", None)
+        if version is None:
+            version = version_from(request, required=True)
+        ticket = services.move_card(actor=actor_of(request), version=version, **body)
+        return Response(board.cards([ticket.pk])[0], headers={"ETag": etag_of(ticket)})

@@ -1,0 +1,161 @@
+"""The board's read model: one shape for the page, the API and the live frames.
+
+Six queries at any size: columns with their counts, the top cards of each column, and for these
+cards their phases, tasks, holders and newest gate results.
+"""
+
+from collections import Counter
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from guardian.models import Event
+from phases.models import BoardColumn, PhaseGateResult, Task, Ticket, Workflow
+from phases.serializers import PRIORITIES
+
+CARDS = 50
+_WORDS = {number: word for word, number in PRIORITIES.items()}
+
+_TOP = """
+SELECT t.id FROM phases_boardcolumn c CROSS JOIN LATERAL (
+    SELECT id FROM phases_ticket t WHERE t.column_id = c.id
+     ORDER BY t.priority, t.rank, t.id LIMIT %s) t
+ WHERE c.workflow_id = %s
+"""
+
+
+def snapshot(workflow: Workflow) -> dict[str, Any]:
+    """{workflow, seq, columns: [{…, phases, admitted, queued, total, utilization, cards}]}."""
+    seq = Event.objects.exclude(seq=None).order_by("-seq").values_list("seq", flat=True).first()
+    columns = list(
+        BoardColumn.objects.filter(workflow=workflow)
+        .prefetch_related("phases")
+        .order_by("position")
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(_TOP, [CARDS, workflow.pk])
+        ids = [row[0] for row in cursor.fetchall()]
+    by_column: dict[str, list[dict[str, Any]]] = {}
+    for card in cards(ids):
+        by_column.setdefault(card["column"], []).append(card)
+    return {
+        "workflow": {"key": workflow.key, "name": workflow.name},
+        "seq": seq or 0,
+        "columns": [_column(column, by_column.get(column.key, [])) for column in columns],
+    }
+
+
+def _column(column: BoardColumn, shown: list[dict[str, Any]]) -> dict[str, Any]:
+    phases = sorted(column.phases.all(), key=lambda p: p.sequence_order)
+    return {
+        "key": column.key,
+        "name": column.name,
+        "position": column.position,
+        "color": column.color,
+        "is_terminal": column.is_terminal,
+        "auto_transition_to": column.auto_transition_to,
+        "version": column.version,
+        "phases": [{"key": p.key, "name": p.name} for p in phases],
+        **counts(column),
+        "cards": shown,
+        "next": column.total_count > len(shown),
+    }
+
+
+def counts(column: BoardColumn) -> dict[str, Any]:
+    limit = column.wip_limit
+    return {
+        "wip_limit": limit,
+        "admitted": column.admitted_count,
+        "queued": column.queued_count,
+        "total": column.total_count,
+        "utilization": round(column.admitted_count / limit, 3) if limit else None,
+        "exceeded": max(0, column.admitted_count - limit) if limit else 0,
+    }
+
+
+def cards(ticket_ids: list[UUID]) -> list[dict[str, Any]]:
+    """The cards of these tickets, in board order."""
+    tickets = list(
+        Ticket.objects.filter(pk__in=ticket_ids)
+        .select_related("phase", "column", "assignee")
+        .order_by("priority", "rank", "id")
+    )
+    tasks: dict[UUID, list[Task]] = {}
+    for task in (
+        Task.objects.filter(ticket_id__in=ticket_ids)
+        .select_related("holder")
+        .defer("result", "description")
+        .order_by("id")
+    ):
+        tasks.setdefault(task.ticket_id, []).append(task)
+    gates: dict[UUID, PhaseGateResult] = {
+        row.ticket_id: row
+        for row in PhaseGateResult.objects.filter(ticket_id__in=ticket_ids).order_by(
+            "ticket_id", "id"
+        )
+    }
+    return [_card(t, tasks.get(t.pk, []), gates.get(t.pk)) for t in tickets]
+
+
+def _card(ticket: Ticket, tasks: list[Task], gate: PhaseGateResult | None) -> dict[str, Any]:
+    counted = [t for t in tasks if t.status not in {"cancelled", "duplicated"}]
+    held = next((t for t in tasks if t.holder is not None), None)
+    waiting = Counter(t.status for t in counted)
+    return {
+        "id": str(ticket.pk),
+        "v": ticket.version,
+        "number": ticket.number,
+        "title": ticket.title,
+        "priority": _WORDS[ticket.priority],
+        "status": ticket.status,
+        "phase": ticket.phase.key,
+        "phase_name": ticket.phase.name,
+        "column": ticket.column.key,
+        "rank": ticket.rank,
+        "phase_entered_at": ticket.phase_entered_at.isoformat(),
+        "labels": ticket.labels,
+        "assignee": _person(ticket.assignee),
+        "queued": ticket.is_open and ticket.admitted_at is None,
+        "blocked_reason": ticket.blocked_reason,
+        "waits": ticket.auto_wait,
+        "tasks": {
+            "done": waiting["completed"],
+            "total": len(counted),
+            "failed": waiting["failed"],
+            "blocked": waiting["blocked"],
+        },
+        "holder": _holder(held),
+        "gate": _gate(ticket, gate),
+        "facts": ticket.card_facts,
+    }
+
+
+def _person(user: Any) -> dict[str, str] | None:
+    return {"id": str(user.pk), "name": user.name, "kind": user.kind} if user else None
+
+
+def _holder(task: Task | None) -> dict[str, Any] | None:
+    if task is None or task.lease_expires_at is None:
+        return None
+    return {
+        **(_person(task.holder) or {}),
+        "task": task.title,
+        "status": task.status,
+        "note": task.note,
+        "progress": task.progress,
+        "lease_expires_at": task.lease_expires_at.isoformat(),
+    }
+
+
+def _gate(ticket: Ticket, gate: PhaseGateResult | None) -> dict[str, Any] | None:
+    if gate is None or gate.phase_id != ticket.phase_id or gate.visit != ticket.visit:
+        return None
+    rows = [r for r in gate.validation_result.get("requirements", []) if r["required"]]
+    return {
+        "status": gate.gate_status,
+        "met": sum(r["met"] for r in rows),
+        "total": len(rows),
+        "reported": sum(r["level"] == "reported" and not r["met"] for r in rows),
+    }

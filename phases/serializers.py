@@ -1,0 +1,289 @@
+"""Shapes of phases' API."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from guardian.http import StrictSerializer
+from phases.models import (
+    BoardColumn,
+    Phase,
+    PhaseGateArtifact,
+    PhaseHistory,
+    Task,
+    Ticket,
+    Workflow,
+)
+
+PRIORITIES = {"CRITICAL": 1, "HIGH": 2, "MEDIUM": 3, "LOW": 4}
+
+
+class PriorityField(serializers.ChoiceField):
+    """A word in and out, a number in the database."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(choices=list(PRIORITIES), **options)
+
+    def to_internal_value(self, data: Any) -> Any:
+        return PRIORITIES[str(super().to_internal_value(data))]
+
+    def to_representation(self, value: Any) -> Any:
+        return next(word for word, number in PRIORITIES.items() if number == value)
+
+
+class TicketCreate(StrictSerializer):
+    title = serializers.CharField(max_length=500)
+    workflow = serializers.SlugField(max_length=64, required=False)
+    phase = serializers.CharField(max_length=46, required=False)
+    description = serializers.CharField(max_length=65536, required=False, allow_blank=True)
+    priority = PriorityField(required=False)
+    deadline = serializers.DateTimeField(required=False)
+    labels = serializers.ListField(
+        child=serializers.CharField(max_length=50), required=False, max_length=20
+    )
+    assignee = serializers.UUIDField(required=False)
+    context = serializers.DictField(required=False)
+
+
+class TicketPatch(StrictSerializer):
+    title = serializers.CharField(max_length=500, required=False)
+    description = serializers.CharField(max_length=65536, required=False, allow_blank=True)
+    priority = PriorityField(required=False)
+    deadline = serializers.DateTimeField(required=False, allow_null=True)
+    labels = serializers.ListField(
+        child=serializers.CharField(max_length=50), required=False, max_length=20
+    )
+    assignee = serializers.UUIDField(required=False, allow_null=True)
+
+
+class Transition(StrictSerializer):
+    to_phase = serializers.CharField(max_length=46)
+    reason = serializers.CharField(max_length=2000, required=False, allow_blank=True)
+    override = serializers.BooleanField(required=False)
+    force = serializers.BooleanField(required=False)
+    queue = serializers.BooleanField(required=False)
+
+
+class Reason(StrictSerializer):
+    reason = serializers.CharField(min_length=3, max_length=2000)
+
+
+class ArtifactCreate(StrictSerializer):
+    artifact_type = serializers.SlugField(max_length=64)
+    path = serializers.CharField(max_length=500, required=False, allow_blank=True)
+    content = serializers.JSONField()
+
+
+class Verdict(StrictSerializer):
+    verdict = serializers.ChoiceField(choices=["confirm", "reject"])
+
+
+class PhaseQuestion(StrictSerializer):
+    phase = serializers.CharField(max_length=46, required=False)
+
+
+class MoveCard(StrictSerializer):
+    ticket_id = serializers.UUIDField()
+    column = serializers.SlugField(max_length=64)
+    position = serializers.IntegerField(min_value=0, max_value=100_000, required=False)
+    version = serializers.IntegerField(min_value=1, required=False)
+    force = serializers.BooleanField(required=False)
+    override = serializers.BooleanField(required=False)
+    queue = serializers.BooleanField(required=False)
+    reason = serializers.CharField(max_length=2000, required=False, allow_blank=True)
+
+
+class TaskCreate(StrictSerializer):
+    ticket_id = serializers.UUIDField()
+    task_type = serializers.CharField(max_length=100)
+    title = serializers.CharField(max_length=500)
+    description = serializers.CharField(max_length=65536, required=False, allow_blank=True)
+    required_capabilities = serializers.ListField(
+        child=serializers.RegexField(r"^[A-Za-z0-9_.:-]{1,64}$"), required=False, max_length=20
+    )
+    timeout_seconds = serializers.IntegerField(min_value=1, max_value=86400, required=False)
+    max_retries = serializers.IntegerField(min_value=0, max_value=10, required=False)
+    depends_on = serializers.ListField(
+        child=serializers.UUIDField(), required=False, max_length=100
+    )
+
+
+class CancelTask(StrictSerializer):
+    reason = serializers.CharField(min_length=3, max_length=2000)
+    grace_seconds = serializers.IntegerField(min_value=0, max_value=300, required=False)
+
+
+class PersonField(serializers.Field[Any, Any, Any, Any]):
+    """A user as {id, name, kind}."""
+
+    def __init__(self) -> None:
+        super().__init__(read_only=True)
+
+    def to_representation(self, value: Any) -> dict[str, str]:
+        return {"id": str(value.pk), "name": value.name, "kind": value.kind}
+
+
+class TicketSerializer(serializers.ModelSerializer[Ticket]):
+    workflow = serializers.SlugRelatedField(slug_field="key", read_only=True)
+    phase = serializers.SlugRelatedField(slug_field="key", read_only=True)
+    previous_phase = serializers.SlugRelatedField(slug_field="key", read_only=True)
+    column = serializers.SlugRelatedField(slug_field="key", read_only=True)
+    priority = PriorityField(read_only=True)
+    assignee = PersonField()
+    created_by = PersonField()
+
+    class Meta:
+        model = Ticket
+        fields = [
+            "id",
+            "number",
+            "title",
+            "description",
+            "workflow",
+            "phase",
+            "previous_phase",
+            "column",
+            "visit",
+            "phase_entered_at",
+            "status",
+            "priority",
+            "admitted_at",
+            "deadline",
+            "assignee",
+            "labels",
+            "is_blocked",
+            "blocked_reason",
+            "context",
+            "context_summary",
+            "auto_wait",
+            "created_by",
+            "created_at",
+            "updated_at",
+            "version",
+        ]
+
+
+class TaskSerializer(serializers.ModelSerializer[Task]):
+    phase = serializers.SlugRelatedField(slug_field="key", read_only=True)
+    priority = PriorityField(read_only=True)
+    holder = PersonField()
+
+    class Meta:
+        model = Task
+        fields = [
+            "id",
+            "ticket",
+            "phase",
+            "task_type",
+            "title",
+            "description",
+            "priority",
+            "status",
+            "holder",
+            "fence",
+            "claimed_at",
+            "lease_expires_at",
+            "deps_left",
+            "ready_at",
+            "not_before",
+            "required_capabilities",
+            "retry_count",
+            "max_retries",
+            "lease_losses",
+            "timeout_seconds",
+            "progress",
+            "note",
+            "result",
+            "error_code",
+            "error_message",
+            "blocked_reason",
+            "dispatch_note",
+            "started_at",
+            "completed_at",
+            "created_at",
+        ]
+
+
+class ArtifactSerializer(serializers.ModelSerializer[PhaseGateArtifact]):
+    phase = serializers.SlugRelatedField(slug_field="key", read_only=True)
+    collected_by = PersonField()
+    verified_by = PersonField()
+
+    class Meta:
+        model = PhaseGateArtifact
+        fields = [
+            "id",
+            "ticket",
+            "phase",
+            "visit",
+            "artifact_type",
+            "artifact_path",
+            "artifact_content",
+            "sha256",
+            "task",
+            "collected_by",
+            "source",
+            "observation",
+            "verified_by",
+            "created_at",
+        ]
+
+
+class HistorySerializer(serializers.ModelSerializer[PhaseHistory]):
+    from_phase = serializers.SlugRelatedField(slug_field="key", read_only=True)
+    to_phase = serializers.SlugRelatedField(slug_field="key", read_only=True)
+    transitioned_by = PersonField()
+
+    class Meta:
+        model = PhaseHistory
+        fields = [
+            "id",
+            "from_phase",
+            "to_phase",
+            "kind",
+            "via",
+            "overrides",
+            "transition_reason",
+            "transitioned_by",
+            "created_at",
+        ]
+
+
+class ColumnSerializer(serializers.ModelSerializer[BoardColumn]):
+    class Meta:
+        model = BoardColumn
+        fields = [
+            "key",
+            "name",
+            "position",
+            "wip_limit",
+            "is_terminal",
+            "auto_transition_to",
+            "color",
+            "version",
+        ]
+
+
+class PhaseSerializer(serializers.ModelSerializer[Phase]):
+    class Meta:
+        model = Phase
+        fields = ["key", "name", "sequence_order", "kind", "allowed_transitions", "is_terminal"]
+
+
+class WorkflowSerializer(serializers.ModelSerializer[Workflow]):
+    phases = PhaseSerializer(many=True, read_only=True)
+    columns = ColumnSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = Workflow
+        fields = [
+            "id",
+            "key",
+            "name",
+            "description",
+            "initial_phase",
+            "is_default",
+            "phases",
+            "columns",
+            "version",
+        ]

@@ -1,0 +1,17 @@
+"""Routes of phases."""
+
+from django.urls import URLPattern, URLResolver, include, path
+from rest_framework.routers import SimpleRouter
+
+from phases import api
+
+router = SimpleRouter(trailing_slash=False, use_regex_path=False)
+router.register("tickets", api.TicketViewSet, "ticket")
+router.register("tasks", api.TaskViewSet, "task")
+router.register("workflows", api.WorkflowViewSet, "workflow")
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/v1/board", api.BoardView.as_view(), name="board-api"),
+    path("api/v1/board/move", api.BoardMoveView.as_view(), name="board-move"),
+    path("api/v1/", include(router.urls)),
+]

@@ -1,0 +1,216 @@
+"""Programs at the door: tickets opened, claimed, proved and moved through the REST API alone."""
+
+import pytest
+
+from guardian import relay
+from guardian.models import uuid7
+from memory.models import MemoryRecord
+from phases import services as phases
+from phases.models import Ticket
+
+REQUIREMENTS = "# Scope\n" + "what is asked for " * 30 + "\n# Acceptance criteria\nit works\n"
+
+
+@pytest.fixture
+def flow(team):
+    phases.seed_team(team=team)
+
+
+@pytest.fixture
+def opened(flow, api, lead):
+    body = {"title": "Retry storm", "workflow": "software_development"}
+    return api(lead).post("/api/v1/tickets", body, format="json")
+
+
+def claim(client, *capabilities):
+    body = {"capabilities": list(capabilities)}
+    return client.post("/api/v1/tasks/claim", body, format="json").json()["tasks"]
+
+
+class TestTickets:
+    def test_opens_with_an_etag_and_shows_the_same(self, opened, api, viewer):
+        assert opened.status_code == 201
+        assert opened["ETag"] == '"v1"'
+
+        shown = api(viewer).get(f"/api/v1/tickets/{opened.json()['id']}")
+        assert shown.json() == opened.json()
+
+    @pytest.mark.parametrize(
+        ("change", "code", "path"),
+        [
+            ({"workflow": "nope"}, "invalid", "workflow"),
+            ({"extra": 1}, "unknown_field", "extra"),
+            ({"priority": "URGENT"}, "invalid", "priority"),
+            ({"title": ""}, "invalid", "title"),
+            ({"context": {"history": []}}, "invalid", "context.history"),
+            ({"assignee": str(uuid7())}, "invalid", "assignee"),
+        ],
+    )
+    def test_bad_input_names_the_field_and_writes_nothing(
+        self, flow, api, lead, change, code, path
+    ):
+        body = {"title": "x", "workflow": "software_development", **change}
+
+        answer = api(lead).post("/api/v1/tickets", body, format="json")
+
+        assert (answer.status_code, answer.json()["code"]) == (400, code)
+        assert answer.json()["errors"][0]["path"] == path
+        assert not Ticket.objects.exists()
+
+    def test_a_viewer_may_not_open_and_a_foreigner_sees_nothing(
+        self, opened, api, viewer, outsider
+    ):
+        body = {"title": "x"}
+        refused = api(viewer).post("/api/v1/tickets", body, format="json")
+        assert (refused.status_code, refused.json()["code"]) == (403, "scope_missing")
+
+        url = f"/api/v1/tickets/{opened.json()['id']}"
+        stranger = api(outsider)
+        assert stranger.get(url).status_code == 404
+        assert stranger.post(f"{url}/cancel", {"reason": "mine"}, format="json").status_code == 404
+        assert stranger.get("/api/v1/tickets").json()["results"] == []
+
+    def test_a_repeated_key_opens_one_ticket_and_another_body_is_refused(self, flow, api, lead):
+        client = api(lead)
+        body = {"title": "once", "workflow": "software_development"}
+
+        first = client.post("/api/v1/tickets", body, format="json", HTTP_IDEMPOTENCY_KEY="k1")
+        again = client.post("/api/v1/tickets", body, format="json", HTTP_IDEMPOTENCY_KEY="k1")
+        other = client.post(
+            "/api/v1/tickets", {**body, "title": "two"}, format="json", HTTP_IDEMPOTENCY_KEY="k1"
+        )
+
+        assert again.json() == first.json()
+        assert again["Idempotency-Replayed"] == "true"
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+        assert Ticket.objects.count() == 1
+
+    def test_editing_needs_the_version_that_was_read(self, opened, api, lead):
+        client, url = api(lead), f"/api/v1/tickets/{opened.json()['id']}"
+
+        assert client.patch(url, {"title": "n"}, format="json").status_code == 428
+        stale = client.patch(url, {"title": "n"}, format="json", HTTP_IF_MATCH='"v9"')
+        assert (stale.status_code, stale.json()["current_etag"]) == (412, '"v1"')
+        fresh = client.patch(url, {"title": "n"}, format="json", HTTP_IF_MATCH='"v1"')
+        assert (fresh.status_code, fresh["ETag"]) == (200, '"v2"')
+
+    def test_an_unknown_filter_is_refused_by_name(self, api, lead):
+        answer = api(lead).get("/api/v1/tickets?colour=red")
+
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_filter")
+
+    def test_pages_lose_and_double_nothing_while_tickets_are_opened(self, flow, api, lead):
+        client = api(lead)
+        for number in range(5):
+            phases.open_ticket(actor=lead, title=str(number), workflow="software_development")
+        first = client.get("/api/v1/tickets?limit=3&total=true").json()
+        phases.open_ticket(actor=lead, title="meanwhile", workflow="software_development")
+        second = client.get("/api/v1/tickets", {"limit": 3, "cursor": first["next"]}).json()
+
+        titles = [t["title"] for t in first["results"] + second["results"]]
+        assert titles == ["4", "3", "2", "1", "0"]
+        assert (first["total"], second["next"]) == (5, None)
+        assert client.get("/api/v1/tickets?cursor=forged").json()["code"] == "bad_cursor"
+
+
+class TestWork:
+    def test_an_agent_carries_a_ticket_through_its_first_gate(self, opened, api, agent):
+        client, ticket = api(agent), opened.json()["id"]
+        task = claim(client, "analysis")[0]
+        assert task["prompt"]["phase_prompt"]
+        assert set(task["memory"]) >= {"similar", "cautions", "patterns", "recommendations"}
+        url = f"/api/v1/tasks/{task['id']}"
+        fence = task["lease"]["token"]
+
+        beat = client.post(f"{url}/heartbeat", {"fence": fence, "progress": 0.5}, format="json")
+        assert (beat.json()["status"], beat.json()["cancel"]) == ("running", None)
+        artifact = {"type": "requirements_document", "path": "docs/r.md", "content": REQUIREMENTS}
+        result = {"summary": "Retries storm after failover", "artifacts": [artifact]}
+        done = client.post(f"{url}/complete", {"fence": fence, "result": result}, format="json")
+        assert done.json() == {"status": "completed", "unblocked": []}
+        gate = client.post(f"/api/v1/tickets/{ticket}/validate-gate", {}, format="json").json()
+        assert (gate["gate_status"], gate["status"]) == ("passed", "ready")
+        moved = client.post(
+            f"/api/v1/tickets/{ticket}/transition", {"to_phase": "PHASE_DESIGN"}, format="json"
+        )
+
+        assert moved.json()["current_phase"] == "PHASE_DESIGN"
+        assert [t["task_type"] for t in claim(client, "design")] == ["design_solution"]
+
+    def test_a_finished_task_is_remembered_once(self, opened, api, agent):
+        client = api(agent)
+        task = claim(client, "analysis")[0]
+        body = {"fence": task["lease"]["token"], "result": {"summary": "Retries storm"}}
+        client.post(f"/api/v1/tasks/{task['id']}/complete", body, format="json")
+
+        relay.run_once()
+        relay.run_once()
+
+        record = MemoryRecord.objects.get()
+        assert (record.kind, str(record.task_id), record.success) == ("task", task["id"], True)
+
+    def test_an_old_fence_hears_lease_lost_and_who_holds_it(self, opened, api, agent, lead):
+        client = api(agent)
+        task = claim(client, "analysis")[0]
+        phases.release_task(actor=lead, task_id=task["id"], fence=None, reason="stuck")
+
+        body = {"fence": task["lease"]["token"], "result": {}}
+        late = client.post(f"/api/v1/tasks/{task['id']}/complete", body, format="json")
+
+        assert late.status_code == 409
+        assert late.json()["code"] == "lease_lost"
+        assert late.json()["current_fence"] == 2
+        assert late.json()["remedy"]["text"] == "stop; claim again"
+
+    def test_a_foreign_task_is_404(self, opened, api, agent, outsider):
+        task = claim(api(agent), "analysis")[0]
+        answer = api(outsider).post(
+            f"/api/v1/tasks/{task['id']}/heartbeat", {"fence": 1}, format="json"
+        )
+
+        assert answer.status_code == 404
+
+
+class TestBoard:
+    def test_shows_columns_with_counts_and_cards(self, opened, api, viewer, agent):
+        claim(api(agent), "analysis")
+
+        board = api(viewer).get("/api/v1/board?workflow=software_development").json()
+
+        column = next(c for c in board["columns"] if c["key"] == "analyzing")
+        assert (column["admitted"], column["wip_limit"], column["total"]) == (1, 5, 1)
+        card = column["cards"][0]
+        assert card["title"] == "Retry storm"
+        assert card["holder"]["name"] == "coder-1"
+        assert card["tasks"] == {"done": 0, "total": 1, "failed": 0, "blocked": 0}
+
+    def test_costs_the_same_queries_at_any_size(
+        self, flow, api, lead, django_assert_max_num_queries
+    ):
+        from phases import board
+        from phases.models import Workflow
+
+        for number in range(30):
+            phases.open_ticket(actor=lead, title=str(number), workflow="software_development")
+        workflow = Workflow.objects.get(key="software_development")
+
+        with django_assert_max_num_queries(7):
+            shown = board.snapshot(workflow)
+        assert sum(len(c["cards"]) for c in shown["columns"]) == 30
+
+    def test_moves_a_card_or_says_what_would_allow_it(self, opened, api, lead):
+        client, ticket = api(lead), opened.json()["id"]
+        want = {"ticket_id": ticket, "column": "building", "version": 1}
+
+        refused = client.post("/api/v1/board/move", want, format="json")
+        assert refused.status_code == 409
+        assert refused.json()["allowed"] == ["PHASE_DESIGN", "PHASE_BLOCKED"]
+
+        without = client.post(
+            "/api/v1/board/move", {"ticket_id": ticket, "column": "blocked"}, format="json"
+        )
+        assert without.status_code == 428
+        body = {**want, "column": "blocked", "reason": "waits for a key"}
+        moved = client.post("/api/v1/board/move", body, format="json")
+        assert moved.json()["column"] == "blocked"
+        assert moved.json()["blocked_reason"] == "waits for a key"
