@@ -377,7 +377,8 @@ class TeamViewSet(viewsets.GenericViewSet[Any]):
                     request, lambda: handler(request, *a, **k), on_error=self.handle_exception
                 )
 
-            setattr(self, self.action, once)
+            # DRF asks for the handler by the method's name after this.
+            setattr(self, (request.method or "post").lower(), once)
 
 
 def _filter_value(lookup: str, value: str) -> Any:
