@@ -10,7 +10,8 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpResponse
-from drf_spectacular.utils import OpenApiParameter, OpenApiTypes, extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -30,6 +31,7 @@ from tools.serializers import (
     SandboxStatusSerializer,
     ToolSerializer,
 )
+from tools.services.executions import load_execution
 from tools.services.hosts import untrusted_floor
 
 MULTIPART_SLACK = 64 * 1024
@@ -87,7 +89,7 @@ class FileViewSet(TeamViewSet):
         return Response(FileSerializer(artifact).data, status=201 if new else 200)
 
     def _upload(self, request: Request) -> tuple[str, bytes, str]:
-        data = request.data
+        data: Any = request.data
         if "raw" in data and isinstance(data["raw"], bytes):
             header = request.headers.get("Content-Disposition", "")
             if not data["raw"]:
@@ -185,7 +187,7 @@ def wait_for(execution_id: UUID, seconds: float) -> ToolExecution:
     """The execution when it ended or the time is over; no connection is held meanwhile."""
     end = time.monotonic() + seconds
     while True:
-        execution = ToolExecution.objects.select_related("tool").get(pk=execution_id)
+        execution = load_execution(execution_id)
         if execution.has_ended or time.monotonic() >= end:
             return execution
         if not connection.in_atomic_block:
@@ -219,7 +221,7 @@ class ExecutionViewSet(TeamViewSet):
         from guardian.http import Page
 
         page = Page(self.request, self.filtered(rows))
-        return page.response(ExecutionSerializer(page.rows, many=True).data)
+        return page.response(list(ExecutionSerializer(page.rows, many=True).data))
 
     def _execution(self, pk: UUID) -> ToolExecution:
         row = self.get_queryset().filter(pk=pk).first()

@@ -55,7 +55,8 @@ def probe_host() -> None:
     )
 
 
-@app.periodic(cron="*/15 * * * * *")
+# The sixth field is seconds.
+@app.periodic(cron="* * * * * */15")
 @app.task(name="tools.beat", queue="sandbox", queueing_lock="tools.beat", pass_context=False)
 def heartbeat(timestamp: int) -> None:
     """Say that this host is there; a new host, or one whose proof is a minute old, probes."""
@@ -65,7 +66,7 @@ def heartbeat(timestamp: int) -> None:
         beat(name=runner.host_name())
 
 
-@app.periodic(cron="*/30 * * * * *")
+@app.periodic(cron="* * * * * */30")
 @app.task(name="tools.sweep", queue="sandbox", queueing_lock="tools.sweep")
 def sweep(timestamp: int) -> None:
     """Take back lapsed runs; remove containers, directories and groups nobody needs."""

@@ -11,13 +11,13 @@ from django.conf import settings
 
 from guardian.errors import DomainError
 from tools import services
-from tools.errors import ExecutionNotFound, ExecutionNotOpen
+from tools.errors import ExecutionNotOpen
 from tools.models import ToolExecution
 from tools.registry import Call, Handler
 from tools.sandbox import levels
 from tools.sandbox.collect import parse_output
 from tools.sandbox.job import Job, Limits, Report, ShouldStop, level_is_enough, never
-from tools.services.executions import Outcome, handler_of
+from tools.services.executions import Outcome, handler_of, load_execution
 from tools.services.hosts import isolation_error
 
 log = structlog.get_logger(__name__)
@@ -53,15 +53,13 @@ def run(execution_id: UUID, *, should_stop: ShouldStop = never) -> ToolExecution
     ExecutionNotFound.
     """
     while True:
-        row = ToolExecution.objects.select_related("tool").filter(pk=execution_id).first()
-        if row is None:
-            raise ExecutionNotFound
+        row = load_execution(execution_id)
         if row.status != "pending":
             return row
         level = weakest_sufficient(row.needed_level)
         taken = services.take_execution(execution_id=execution_id, level=level, host=host_name())
         if taken is None:
-            return ToolExecution.objects.select_related("tool").get(pk=execution_id)
+            return load_execution(execution_id)
         outcome = _attempt(taken, level, should_stop)
         if outcome.result_class == "infra_error" and taken.attempt < taken.max_attempts:
             log.warning("sandbox_infra_error", execution=str(execution_id), error=outcome.error)
@@ -76,7 +74,7 @@ def run(execution_id: UUID, *, should_stop: ShouldStop = never) -> ToolExecution
             )
         except ExecutionNotOpen:
             log.warning("result_dropped", execution=str(execution_id), attempt=taken.attempt)
-            return ToolExecution.objects.select_related("tool").get(pk=execution_id)
+            return load_execution(execution_id)
 
 
 def _attempt(execution: ToolExecution, level: str, should_stop: ShouldStop) -> Outcome:

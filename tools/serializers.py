@@ -16,7 +16,7 @@ class FileSerializer(serializers.ModelSerializer[ToolArtifact]):
 
 
 class ToolSerializer(serializers.ModelSerializer[Tool]):
-    limits = serializers.DictField(read_only=True)
+    limits = serializers.SerializerMethodField()
     is_global = serializers.SerializerMethodField()
 
     class Meta:
@@ -28,6 +28,9 @@ class ToolSerializer(serializers.ModelSerializer[Tool]):
             "examples", "is_global", "last_used_at", "revision", "created_at", "updated_at",
         ]  # fmt: skip
         read_only_fields = fields
+
+    def get_limits(self, tool: Tool) -> dict[str, Any]:
+        return tool.limits
 
     def get_is_global(self, tool: Tool) -> bool:
         return tool.team_id is None
@@ -50,7 +53,7 @@ class ExecutionSerializer(serializers.ModelSerializer[ToolExecution]):
 
 class ExecuteSerializer(StrictSerializer):
     input = serializers.JSONField(default=dict)
-    context = serializers.DictField(required=False, default=dict)
+    context = serializers.JSONField(required=False, default=dict)  # type: ignore[assignment]
     timeout_seconds = serializers.FloatField(required=False, min_value=0.1, max_value=3600)
     wait = serializers.IntegerField(default=10, min_value=0, max_value=60)
 
@@ -58,6 +61,9 @@ class ExecuteSerializer(StrictSerializer):
         if not isinstance(value, dict):
             raise serializers.ValidationError("must be an object")
         return value
+
+    def validate_context(self, value: Any) -> Any:
+        return self.validate_input(value)
 
 
 class CancelSerializer(StrictSerializer):

@@ -11,7 +11,8 @@ FILES = "api/v1/files"
 
 def tool_routes(root: str, alias: str = "") -> list[URLPattern]:
     def route(where: str, view: Any, name: str) -> URLPattern:
-        return path(f"{root}{where}", view, name=f"{alias}{name}")
+        made: URLPattern = path(f"{root}{where}", view, name=f"{alias}{name}")
+        return made
 
     run = ExecutionViewSet.as_view
     return [

@@ -88,6 +88,10 @@ class Unpacking:
                 self.bytes += len(piece)
                 out.write(piece)
 
+    def finish(self) -> None:
+        if not self.files:
+            raise ArchiveRefused("archive_invalid", "It holds no files.")
+
     def report(self) -> dict[str, Any]:
         return {
             "files": self.files,
@@ -140,7 +144,7 @@ def unpack_tar(source: Path, work: Unpacking) -> None:
                 work.file(member.name, member.size, content, executable=bool(member.mode & 0o100))
             else:
                 refuse_device(member.name)
-            tar.members = []  # a stream of many members must not pile up in memory
+            tar.members = []  # type: ignore[attr-defined]  # a stream of many members must not pile up in memory
 
 
 def unpack_zip(source: Path, work: Unpacking) -> None:
@@ -177,8 +181,7 @@ def unpack(source: Path, target: Path, **limits: int) -> dict[str, Any]:
         with source.open("rb") as raw:
             is_zip = raw.read(2) == b"PK"
         (unpack_zip if is_zip else unpack_tar)(source, work)
-        if not work.files:
-            raise ArchiveRefused("archive_invalid", "It holds no files.")
+        work.finish()
     except ArchiveRefused:
         shutil.rmtree(target, ignore_errors=True)
         raise

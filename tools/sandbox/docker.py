@@ -50,7 +50,7 @@ class DockerTransport(Transport):
             "uid=65534,gid=65534"
         )
         ulimits = {"nofile": 256, "core": 0, "fsize": 64 * MIB, "msgqueue": 0, "memlock": 0}
-        return client.create_host_config(
+        config: dict[str, Any] = client.create_host_config(
             network_mode="none", read_only=True, cap_drop=["ALL"],
             security_opt=["no-new-privileges", f"seccomp={seccomp.profile()}"],
             mem_limit=limits.memory_mb * MIB, memswap_limit=limits.memory_mb * MIB,
@@ -60,6 +60,7 @@ class DockerTransport(Transport):
             log_config={"Type": "none", "Config": {}}, tmpfs={"/tmp": tmp, "/out": out},
             init=False,
         )  # fmt: skip
+        return config
 
     def start(self) -> None:
         try:

@@ -103,7 +103,7 @@ def build_rootfs(target: Path) -> None:
     (fresh / "etc/group").write_text("nogroup:x:65534:\n")
     (fresh / "tmp").chmod(0o1777)
     for folder, _, files in os.walk(fresh):
-        os.chmod(folder, os.stat(folder).st_mode | 0o755)
+        Path(folder).chmod(Path(folder).stat().st_mode | 0o555)
         for name in files:
             path = Path(folder, name)
             if not path.is_symlink():

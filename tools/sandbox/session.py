@@ -233,7 +233,8 @@ class Run:
             stderr=err,
         )
         result, flags = classify(evidence)
-        files, refused = {}, list(facts.get(b"R", []))
+        files: dict[str, bytes] = {}
+        refused = list(facts.get(b"R", []))
         for name, content in self.reader.files.items():
             accept_file(name, content, files, refused)
         usage = {

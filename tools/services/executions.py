@@ -195,10 +195,19 @@ def approved_version(*, tool: Tool) -> ToolVersion:
     return version
 
 
+def load_execution(execution_id: UUID) -> ToolExecution:
+    """The row with its tool, team and requester, read anew. Raises ExecutionNotFound."""
+    rows = ToolExecution.objects.select_related("tool", "team", "user")
+    row: ToolExecution | None = rows.filter(pk=execution_id).first()
+    if row is None:
+        raise ExecutionNotFound(execution_id=str(execution_id))
+    return row
+
+
 @transaction.atomic
 def take_execution(*, execution_id: UUID, level: str, host: str) -> ToolExecution | None:
     """pending→running with a lease; None if somebody else took or ended it."""
-    execution = (
+    execution: ToolExecution | None = (
         ToolExecution.objects.select_for_update(of=("self",), skip_locked=True)
         .select_related("tool", "team", "user")
         .filter(pk=execution_id, status="pending")
@@ -228,12 +237,12 @@ def take_execution(*, execution_id: UUID, level: str, host: str) -> ToolExecutio
         isolation_level=level,
         context=execution.context,
     )
-    return ToolExecution.objects.select_related("tool", "team", "user").get(pk=execution.pk)
+    return load_execution(execution.pk)
 
 
 def _own_attempt(execution_id: UUID, attempt: int) -> ToolExecution:
     """The running row, locked, if this attempt still holds it. Raises ExecutionNotOpen."""
-    row = (
+    row: ToolExecution | None = (
         ToolExecution.objects.select_for_update(of=("self",))
         .select_related("tool", "team", "user")
         .filter(pk=execution_id, status="running", attempt=attempt)
@@ -288,7 +297,7 @@ def finish_execution(*, execution_id: UUID, attempt: int, outcome: Outcome) -> T
     _log(execution, outcome.logs)
     _remember_error(execution)
     _emit_end(execution)
-    return ToolExecution.objects.select_related("tool", "team", "user").get(pk=execution.pk)
+    return load_execution(execution.pk)
 
 
 class ToolRunFailed(Exception):
@@ -370,7 +379,7 @@ def _emit_end(execution: ToolExecution, actor: Actor | None = None, reason: str 
 @transaction.atomic
 def refuse_execution(*, execution_id: UUID, result_class: str, error: str) -> ToolExecution | None:
     """pending→failed by the system; None if it is no longer pending."""
-    execution = (
+    execution: ToolExecution | None = (
         ToolExecution.objects.select_for_update(of=("self",))
         .select_related("tool")
         .filter(pk=execution_id, status="pending")
@@ -396,7 +405,7 @@ def cancel_execution(*, execution_id: UUID, actor: Actor, reason: str) -> ToolEx
 
     Raises ExecutionNotFound, ExecutionNotOpen.
     """
-    execution = (
+    execution: ToolExecution | None = (
         ToolExecution.objects.select_for_update(of=("self",))
         .select_related("tool")
         .filter(pk=execution_id, team_id=actor.team_id)
