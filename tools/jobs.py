@@ -44,8 +44,12 @@ def _leave_to_another_host(row: ToolExecution, error: IsolationUnavailable) -> N
 
 @app.task(name="tools.probe_host", queue="sandbox", queueing_lock="tools.probe_host")
 def probe_host() -> None:
-    """Prove this host's levels by real runs and store what was found."""
-    found = levels.findings(fresh=True, install=runner.install_id())
+    """Prove this host's levels by real runs, bombs included, and store what was found."""
+    _probe(fresh=True)
+
+
+def _probe(*, fresh: bool) -> None:
+    found = levels.findings(fresh=fresh, install=runner.install_id())
     services.record_host(
         name=runner.host_name(),
         levels=found.levels,
@@ -55,19 +59,19 @@ def probe_host() -> None:
     )
 
 
-# The sixth field is seconds.
+# The sixth field is seconds. Upkeep has a lane of its own, so long runs never silence the host.
 @app.periodic(cron="* * * * * */15")
-@app.task(name="tools.beat", queue="sandbox", queueing_lock="tools.beat", pass_context=False)
+@app.task(name="tools.beat", queue="system", queueing_lock="tools.beat")
 def heartbeat(timestamp: int) -> None:
     """Say that this host is there; a new host, or one whose proof is a minute old, probes."""
     if levels.is_stale() or not services.hosts.is_known(name=runner.host_name()):
-        probe_host()
+        _probe(fresh=False)
     else:
         beat(name=runner.host_name())
 
 
 @app.periodic(cron="* * * * * */30")
-@app.task(name="tools.sweep", queue="sandbox", queueing_lock="tools.sweep")
+@app.task(name="tools.sweep", queue="system", queueing_lock="tools.sweep")
 def sweep(timestamp: int) -> None:
     """Take back lapsed runs; remove containers, directories and groups nobody needs."""
     services.sweep_executions()

@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 
+from guardian.authority import Actor
 from guardian.errors import DomainError
 from tools import services
 from tools.errors import ExecutionNotOpen
@@ -17,7 +18,7 @@ from tools.registry import Call, Handler
 from tools.sandbox import levels
 from tools.sandbox.collect import parse_output
 from tools.sandbox.job import Job, Limits, Report, ShouldStop, level_is_enough, never
-from tools.services.executions import Outcome, handler_of, load_execution
+from tools.services.executions import Origin, Outcome, handler_of, load_execution
 from tools.services.hosts import isolation_error
 
 log = structlog.get_logger(__name__)
@@ -32,17 +33,39 @@ def host_name() -> str:
     return socket.gethostname()
 
 
-def offers(needed: str) -> bool:
-    """Whether this host can run something that needs this level."""
-    return any(level_is_enough(level, needed) for level in levels.local_levels())
-
-
 def weakest_sufficient(needed: str) -> str:
     """The cheapest level of this host that is strong enough. Raises IsolationUnavailable."""
     enough = [level for level in levels.local_levels() if level_is_enough(level, needed)]
     if not enough:
         raise isolation_error(needed, levels.local_levels())
     return enough[-1]
+
+
+def execute(
+    *,
+    tool: str,
+    actor: Actor,
+    input: dict[str, Any],  # noqa: A002 - the tool's contract calls it input
+    context: dict[str, Any] | None = None,
+    origin: Origin = "",
+    timeout_seconds: float | None = None,
+    should_stop: ShouldStop = never,
+) -> ToolExecution:
+    """Request a run and, if this host offers the level, do it now and answer it ended.
+
+    If only another host offers it, the row is answered pending, with a job: the caller frees its
+    slot and hears `tools.execution.*`. For worker threads, never for web processes. Raises what
+    `request_execution` raises, IsolationUnavailable if no live host offers the level.
+    """
+    here = levels.local_levels()
+    found = services.find_tool(actor=actor, tool=tool)
+    needed = services.needed_level(handler=handler_of(found), origin=origin)
+    mine = any(level_is_enough(level, needed) for level in here)
+    execution = services.request_execution(
+        tool=found, actor=actor, input=input, context=context, origin=origin,
+        timeout_seconds=timeout_seconds, queue=not mine, here=here, rate_limited=False,
+    )  # fmt: skip
+    return run(execution.pk, should_stop=should_stop) if mine else execution
 
 
 def run(execution_id: UUID, *, should_stop: ShouldStop = never) -> ToolExecution:
@@ -153,7 +176,9 @@ def _conclude(execution: ToolExecution, handler: Handler, report: Report) -> Out
         logs=[("warning", f"file refused: {r['name']}: {r['why']}") for r in report.refused[:100]],
     )
     if report.result_class != "ok":
-        outcome.error = report.error or explain(report)
+        outcome.error = report.error or explain(
+            report, seconds=execution.limits_applied["max_execution_seconds"]
+        )
         if not handler.json_output:
             outcome.output = {
                 "stdout": stdout, "stderr": outcome.stderr, "exit_code": report.exit_code,
@@ -177,7 +202,7 @@ def _conclude(execution: ToolExecution, handler: Handler, report: Report) -> Out
 
 
 REASONS = {
-    "timeout": "It ran longer than its {max_execution_seconds} seconds and was ended.",
+    "timeout": "It ran longer than its {seconds:g} seconds and was ended.",
     "cancelled": "It was cancelled.",
     "output_truncated": "It wrote more output than allowed and was ended.",
     "oom_killed": "It needed more memory than allowed.",
@@ -188,10 +213,9 @@ REASONS = {
 }
 
 
-def explain(report: Report) -> str:
+def explain(report: Report, *, seconds: float) -> str:
     """One sentence for people."""
     text = REASONS.get(report.result_class, report.result_class)
-    seconds = report.usage.get("max_execution_seconds", "allowed")
     said = report.stderr.decode("utf-8", "replace").strip().splitlines()
     last = f" It said: {said[-1][:300]}" if said and report.result_class == "failed" else ""
-    return text.format(exit_code=report.exit_code, max_execution_seconds=seconds) + last
+    return text.format(exit_code=report.exit_code, seconds=seconds) + last

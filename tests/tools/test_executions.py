@@ -260,3 +260,27 @@ def test_log_lines_cannot_be_changed_or_deleted(lead):
         ToolExecutionLog.objects.update(message="other")
     with pytest.raises(DatabaseError), transaction.atomic():
         ToolExecutionLog.objects.all()._raw_delete("default")
+
+
+def test_leaves_a_run_to_another_host_that_has_the_level(lead):
+    services.record_host(
+        name="elsewhere", levels=["container", "none"], evidence={}, warnings=[], image=""
+    )
+
+    execution = runner.execute(tool="run_python", actor=lead, input={"code": "1"})
+
+    assert execution.status == "pending"
+    with pytest.raises(IsolationUnavailable):
+        runner.run(execution.pk)
+    assert ToolExecution.objects.get(pk=execution.pk).status == "pending"
+
+
+def test_a_stale_host_offers_nothing(lead):
+    host = services.record_host(
+        name="gone", levels=["container", "none"], evidence={}, warnings=[], image=""
+    )
+    past = timezone.now() - timezone.timedelta(seconds=60)
+    type(host).objects.filter(pk=host.pk).update(heartbeat_at=past)
+
+    with pytest.raises(IsolationUnavailable):
+        request(lead, "run_python", input={"code": "1"})

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from tools.sandbox.bwrap import BwrapTransport
@@ -11,19 +12,36 @@ from tools.sandbox.job import Job, Limits, Report, ShouldStop, never
 from tools.sandbox.probe import Findings, probe_host
 from tools.sandbox.session import InfraError, Transport, drive
 
-FRESH_SECONDS = 60
+FRESH_SECONDS = 45
+# So long the bombs of a full proof are believed; the plain checks are made each minute.
+PROVED_SECONDS = 600
 _lock = threading.Lock()
-_known: tuple[float, Findings] | None = None
+
+
+@dataclass
+class Known:
+    """This process's newest findings and when they, and their full proof, were made."""
+
+    findings: Findings | None = None
+    at: float = 0.0
+    proved_at: float = 0.0
+
+
+_known = Known()
 
 
 def findings(*, fresh: bool = False, install: str = "") -> Findings:
-    """This process's newest probe, at most 60 s old; probing happens once for all threads."""
-    global _known  # noqa: PLW0603  one host, one answer
+    """This process's newest probe, at most 45 s old; probing happens once for all threads."""
     with _lock:
-        now = time.monotonic()
-        if fresh or _known is None or now - _known[0] > FRESH_SECONDS:
-            _known = (time.monotonic(), probe_host(transport_for, install=install))
-        return _known[1]
+        if fresh or _known.findings is None or is_stale():
+            now = time.monotonic()
+            proved = not fresh and now - _known.proved_at < PROVED_SECONDS
+            earlier = _known.findings if proved else None
+            _known.findings = probe_host(transport_for, install=install, earlier=earlier)
+            _known.at = time.monotonic()
+            if earlier is None:
+                _known.proved_at = _known.at
+        return _known.findings
 
 
 def local_levels() -> list[str]:
@@ -33,14 +51,13 @@ def local_levels() -> list[str]:
 
 def is_stale() -> bool:
     """Whether the next question would probe anew."""
-    return _known is None or time.monotonic() - _known[0] > FRESH_SECONDS
+    return _known.findings is None or time.monotonic() - _known.at > FRESH_SECONDS
 
 
 def forget() -> None:
     """After an infra_error nothing is taken for granted."""
-    global _known  # noqa: PLW0603  see findings
     with _lock:
-        _known = None
+        _known.findings = None
 
 
 def transport_for(

@@ -99,13 +99,18 @@ def looked_at(report: Report) -> dict[str, Any]:
     return {"ran": True, **facts} if isinstance(facts, dict) else {"ran": False}
 
 
-def prove(make: MakeTransport, level: str, install: str) -> dict[str, Any]:
-    """Evidence for one level; every value True means proved."""
+def prove(
+    make: MakeTransport, level: str, install: str, bombed: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Evidence for one level; every value True means proved.
+
+    `bombed` is earlier evidence that held: then the costly bombs are not thrown again.
+    """
     evidence = looked_at(attempt(make, level, LOOK, install))
-    if not evidence["ran"]:
+    if not evidence["ran"] or level == "bwrap":
         return evidence
-    if level == "bwrap":
-        return evidence
+    if bombed is not None:
+        return {**bombed, **evidence}
     memory = attempt(make, level, MEMORY_BOMB, install)
     evidence["memory_bomb_counted"] = memory.result_class == "oom_killed"
     forks = attempt(make, level, FORK_BOMB, install)
@@ -144,8 +149,10 @@ def bwrap_version() -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", done.stdout)[:3])
 
 
-def probe_host(make: MakeTransport, *, install: str = "") -> Findings:
-    """Try every level by real runs. Takes seconds; the answer is kept for a minute."""
+def probe_host(
+    make: MakeTransport, *, install: str = "", earlier: Findings | None = None
+) -> Findings:
+    """Try every level by real runs; with `earlier` findings, proved bombs are not repeated."""
     started = time.monotonic()
     found = Findings()
     candidates = ["container"]
@@ -158,7 +165,9 @@ def probe_host(make: MakeTransport, *, install: str = "") -> Findings:
                 "why": "bubblewrap 0.8 or newer is not installed",
             }
     for level in candidates:
-        found.evidence[level] = prove(make, level, install)
+        proved = earlier is not None and level in earlier.levels
+        known = earlier.evidence[level] if earlier is not None and proved else None
+        found.evidence[level] = prove(make, level, install, known)
         if holds(found.evidence[level]):
             found.levels.append(level)
     found.levels.append("none")

@@ -2,8 +2,10 @@
 
 from tools.services.executions import (
     cancel_execution,
+    find_tool,
     finish_execution,
     hand_back_execution,
+    needed_level,
     refuse_execution,
     request_execution,
     sweep_executions,
@@ -17,8 +19,10 @@ __all__ = [
     "cancel_execution",
     "delete_file",
     "file_row",
+    "find_tool",
     "finish_execution",
     "hand_back_execution",
+    "needed_level",
     "offered_levels",
     "open_file",
     "quarantine_tool",

@@ -1,5 +1,6 @@
 """Every edge of a ToolExecution."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from tools.errors import (
 )
 from tools.models import Tool, ToolExecution, ToolExecutionLog, ToolVersion
 from tools.registry import HANDLERS, Handler
+from tools.sandbox.job import level_is_enough
 from tools.services.files import store_file
 from tools.services.hosts import require_level_at_hand, reviewed_floor, untrusted_floor
 from tools.services.registration import quarantine_tool
@@ -136,12 +138,13 @@ def request_execution(
     origin: Origin = "",
     timeout_seconds: float | None = None,
     queue: bool = True,
+    here: Sequence[str] = (),
     rate_limited: bool = True,
 ) -> ToolExecution:
     """Ask for one run: checked, allowed, its isolation at hand; then a row, an event and a job.
 
     `origin="self"` is set by server code only. `queue=False`: the caller runs it in-process with
-    `runner.run()`. Raises ToolNotFound, ToolDenied, ToolNotActive, Invalid, IsolationUnavailable,
+    `runner.run()`; `here` are then the levels of its own host. Raises ToolNotFound, ToolDenied, ToolNotActive, Invalid, IsolationUnavailable,
     ToolRateLimited, HandlerMissing, ToolQuarantined.
     """
     found = find_tool(actor=actor, tool=tool)
@@ -150,7 +153,8 @@ def request_execution(
     handler = handler_of(found)
     needed = needed_level(handler=handler, origin=origin)
     version = approved_version(tool=found)
-    require_level_at_hand(needed=needed)
+    if not any(level_is_enough(level, needed) for level in here):
+        require_level_at_hand(needed=needed)
     seconds = timeout_seconds or input.get("timeout_seconds")
     with transaction.atomic():
         if rate_limited:
