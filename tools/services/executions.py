@@ -144,7 +144,8 @@ def request_execution(
     """Ask for one run: checked, allowed, its isolation at hand; then a row, an event and a job.
 
     `origin="self"` is set by server code only. `queue=False`: the caller runs it in-process with
-    `runner.run()`; `here` are then the levels of its own host. Raises ToolNotFound, ToolDenied, ToolNotActive, Invalid, IsolationUnavailable,
+    `runner.run()`; `here` are then the levels of its own host.
+    Raises ToolNotFound, ToolDenied, ToolNotActive, Invalid, IsolationUnavailable,
     ToolRateLimited, HandlerMissing, ToolQuarantined.
     """
     found = find_tool(actor=actor, tool=tool)
