@@ -29,13 +29,14 @@ def service_account(cluster: Path) -> Account | None:
 
 
 def make_account() -> Account:
-    command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", NAME]
+    options = ["--system", "--no-create-home", "--shell", "/usr/sbin/nologin", NAME]
     remedy = f"make the system user {NAME}, start as another user than root, or set DATABASE_URL"
-    if shutil.which("useradd") is None:
+    program = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if program is None:
         raise Failure(
             DATABASE_FAILED, f"PostgreSQL cannot run as root and there is no useradd: {remedy}"
         )
-    made = subprocess.run(command, check=False, capture_output=True, text=True)
+    made = subprocess.run([program, *options], check=False, capture_output=True, text=True)
     try:
         return as_account(pwd.getpwnam(NAME))
     except KeyError:

@@ -99,7 +99,11 @@ class Server:
             "LEMNOS_SHUTDOWN_SECONDS": str(self.options.shutdown_seconds),
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "PYTHONUNBUFFERED": "1",
+            # Compiled once for all processes. Not below the data directory: root runs this code,
+            # and the data directory belongs to the database's user.
+            "PYTHONPYCACHEPREFIX": str(self.venv.directory / "pycache"),
         }
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
         if self.options.database_url:
             self.environment["DATABASE_URL"] = self.options.database_url
             return None

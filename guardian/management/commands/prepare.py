@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.core.management import CommandError, call_command, get_commands
+from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
@@ -39,11 +39,12 @@ class Command(BaseCommand):
         refuse_unsuitable_server()
         backup = None
         with one_at_a_time():
-            if options["pg_dump"] and migrations_wait_on_data():
+            waiting, filled = migrations_waiting()
+            if waiting and filled and options["pg_dump"]:
                 backup = back_up(options["pg_dump"], options["backups"])
-            migrate()
-            if "bootstrap" in get_commands():
-                call_command("bootstrap", stdout=self.stderr)
+            if waiting:
+                migrate()
+            call_command("bootstrap", stdout=self.stderr)
         facts = {"backup": str(backup) if backup else None, "password_changed": password_changed()}
         self.stdout.write(json.dumps(facts))
 
@@ -85,10 +86,11 @@ def one_at_a_time() -> Iterator[None]:
         yield
 
 
-def migrations_wait_on_data() -> bool:
+def migrations_waiting() -> tuple[bool, bool]:
+    """Whether migrations wait, and whether the database holds anything yet."""
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    return bool(plan) and bool(executor.loader.applied_migrations)
+    return bool(plan), bool(executor.loader.applied_migrations)
 
 
 def back_up(program: str, directory: Path) -> Path:

@@ -15,6 +15,7 @@ log = structlog.get_logger(__name__)
 
 
 class Command(BaseCommand):
+    requires_system_checks = []  # `prepare` has just made them all
     help = "Number committed events and deliver them to their receivers, until SIGTERM."
 
     def handle(self, *_: Any, **__: Any) -> None:

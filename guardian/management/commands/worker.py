@@ -61,6 +61,7 @@ class Command(BaseCommand):
     """SIGTERM: takes no new job, lets running ones end, hands back the rest, exits with 0."""
 
     help = "Runs background jobs on this host until SIGTERM."
+    requires_system_checks = []  # `prepare` has just made them all
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--queues", help="comma-separated; default: all, in two lanes")
