@@ -17,7 +17,7 @@ LANGUAGES = {
     ".yaml": "YAML", ".yml": "YAML", ".json": "JSON", ".ini": "INI", ".cfg": "INI", ".xml": "XML",
 }  # fmt: skip
 LICENCES = [
-    ("Apache-2.0", r"Apache License\s+Version 2\.0"),
+    ("Apache-2.0", r"Apache License,?\s+Version 2\.0"),
     ("AGPL-3.0", r"GNU AFFERO GENERAL PUBLIC LICENSE"),
     ("LGPL", r"GNU (LESSER|LIBRARY) GENERAL PUBLIC LICENSE"),
     ("GPL-3.0", r"GNU GENERAL PUBLIC LICENSE\s+Version 3"),
