@@ -28,6 +28,7 @@ class DocsView(SpectacularSwaggerView):  # type: ignore[misc]
 urlpatterns: list[URLPattern | URLResolver] = [
     path("livez", health.livez, name="livez"),
     path("readyz", health.readyz, name="readyz"),
+    path("", views.home, name="home"),
     path("login", views.LoginView.as_view(), name="login"),
     path("logout", views.LogoutView.as_view(), name="logout"),
     path("api/schema", SchemaView.as_view(), name="schema"),

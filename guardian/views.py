@@ -2,7 +2,7 @@
 
 from django.contrib.auth import views as auth_views
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 
 from guardian import errors
 
@@ -14,6 +14,13 @@ class LoginView(auth_views.LoginView):
 
 class LogoutView(auth_views.LogoutView):
     http_method_names = ["post", "options"]
+
+
+def home(request: HttpRequest) -> HttpResponse:
+    """Where a person begins: operators in the admin, everybody else at the API's pages."""
+    if not request.user.is_authenticated:
+        return redirect("login")
+    return redirect("admin:index" if getattr(request.user, "is_staff", False) else "docs")
 
 
 def _all_errors(base: type[errors.DomainError] = errors.DomainError) -> dict[str, str]:
