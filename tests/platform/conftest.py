@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from launch.children import die_with_parent
 from launch.processes import program_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -47,6 +48,8 @@ class Installation:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # A suite that is killed in the middle leaves no server behind.
+                preexec_fn=die_with_parent(signal.SIGTERM),  # noqa: PLW1509 - nothing else forks
             )
 
     def start(self) -> None:
