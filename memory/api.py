@@ -53,7 +53,7 @@ class RecordViewSet(TeamViewSet):
         queryset = super().get_queryset()
         if getattr(self, "swagger_fake_view", False):
             return queryset
-        return queryset.readable_by(self.actor.id)  # type: ignore[attr-defined, no-any-return]
+        return queryset.readable_by(self.actor.id)  # type: ignore[attr-defined]
 
     @extend_schema(request=STORE_BODY, responses={201: StoredSerializer, 200: StoredSerializer})
     def store(self, request: Request) -> Response:

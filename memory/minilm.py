@@ -134,7 +134,7 @@ def _normalise(values: Array, affine: Affine) -> Array:
     scaled /= np.sqrt(variance + EPSILON)
     scaled *= weight
     scaled += bias
-    return scaled
+    return np.asarray(scaled, np.float32)
 
 
 def _gelu(values: Array) -> Array:
