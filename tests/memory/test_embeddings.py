@@ -66,7 +66,12 @@ class TestLocalModel:
         model = LocalProvider()
         loads = []
         load = model._load
-        monkeypatch.setattr(model, "_load", lambda: loads.append(1) or load())
+
+        def counted():
+            loads.append(1)
+            return load()
+
+        monkeypatch.setattr(model, "_load", counted)
 
         threads = [threading.Thread(target=model.health) for _ in range(4)]
         for thread in threads:

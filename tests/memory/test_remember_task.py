@@ -192,9 +192,12 @@ class TestRace:
         record = services.remember_task(**told(team, agent))
         model = embeddings.provider()
         embed, seen = model.embed, []
-        monkeypatch.setattr(
-            model, "embed", lambda texts: seen.append(connection.in_atomic_block) or embed(texts)
-        )
+
+        def watched(texts):
+            seen.append(connection.in_atomic_block)
+            return embed(texts)
+
+        monkeypatch.setattr(model, "embed", watched)
 
         jobs.embed_records(record_id=str(record.pk))
 
