@@ -3,6 +3,7 @@
 import pytest
 
 from tests.tools.archives import PASSING, bomb, tar_gz, zipped
+from tests.tools.conftest import demand
 from tools import runner, services
 from tools.jobs import probe_host
 from tools.models import SandboxHost
@@ -17,9 +18,8 @@ def run(actor, tool, value, origin="upload"):
 
 
 @pytest.fixture
-def engine(tools):
-    if "container" not in levels.local_levels():
-        pytest.skip("this machine does not prove level container")
+def engine(tools, sandbox_image):
+    demand("container")
     found = levels.findings()
     services.record_host(
         name="here", levels=found.levels, evidence=found.evidence, warnings=[], image=""
@@ -27,9 +27,8 @@ def engine(tools):
 
 
 @pytest.fixture
-def bwrap_only(tools, monkeypatch):
-    if "bwrap+" not in levels.local_levels():
-        pytest.skip("this machine does not prove level bwrap+")
+def bwrap_only(tools, sandbox_image, monkeypatch):
+    demand("bwrap+")
     found = levels.Findings(levels=["bwrap+", "bwrap", "none"])
     monkeypatch.setattr(levels, "findings", lambda **_: found)
     services.record_host(name="here", levels=found.levels, evidence={}, warnings=[], image="")

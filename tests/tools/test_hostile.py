@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import requirements
+from tests.tools.conftest import demand
 from tools.sandbox import levels
 from tools.sandbox.job import PYTHON, Job, Limits
 
@@ -31,9 +33,10 @@ MARKS = {"container": pytest.mark.docker, "bwrap+": pytest.mark.bwrap}
 
 
 @pytest.fixture(scope="module", params=[pytest.param(k, marks=v) for k, v in MARKS.items()])
-def level(request) -> str:
-    if request.param not in levels.local_levels():
-        pytest.skip(f"this machine does not prove level {request.param}")
+def level(request, sandbox_image) -> str:
+    # Asked here too: a module's fixture is made before the markers of its tests are looked at.
+    requirements.require({"container": "docker", "bwrap+": "bwrap"}[request.param])
+    demand(request.param)
     return request.param
 
 

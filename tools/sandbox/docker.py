@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import socket
 from typing import Any
 
 import docker
@@ -20,8 +21,12 @@ FAILURES = (DockerException, requests.RequestException, OSError, SocketError)
 
 
 def connect(timeout: float = 10) -> docker.APIClient:
-    """The engine of DOCKER_HOST, or the local socket. Raises DockerException."""
+    """The engine of DOCKER_HOST, or the local socket. Raises DockerException, OSError."""
     base_url = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    if base_url.startswith("unix://"):
+        # Tried by hand first: the SDK leaks its socket when nobody listens.
+        with socket.socket(socket.AF_UNIX) as trial:
+            trial.connect(base_url.removeprefix("unix://"))
     return docker.APIClient(base_url=base_url, version="auto", timeout=timeout)
 
 
