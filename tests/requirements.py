@@ -34,14 +34,13 @@ def why_not(name: str) -> str | None:
 
 
 def _docker() -> str | None:
-    import docker
-    from docker.errors import DockerException
+    from tools.sandbox import docker
 
     try:
-        client = docker.from_env(timeout=5)
+        client = docker.connect(timeout=5)
         client.ping()
         client.close()
-    except DockerException:
+    except docker.FAILURES:
         return "no Docker engine answers (script/engine start)"
     return None
 
