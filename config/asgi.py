@@ -4,7 +4,7 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-from typing import Any
+from typing import Any, cast
 
 from a2wsgi import WSGIMiddleware
 from django.core.wsgi import get_wsgi_application
@@ -13,13 +13,14 @@ django_wsgi = get_wsgi_application()
 
 from config.routing import websockets  # noqa: E402
 
-http = WSGIMiddleware(django_wsgi, workers=10)
+# Django's handler is a WSGI application; its stubs only say so in looser types than a2wsgi's.
+http = WSGIMiddleware(cast("Any", django_wsgi), workers=10)
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Route by protocol; nothing needs the lifespan."""
     if scope["type"] == "http":
-        await http(scope, receive, send)
+        await http(cast("Any", scope), receive, send)
     elif scope["type"] == "websocket":
         await websockets(scope, receive, send)
     elif scope["type"] == "lifespan":

@@ -36,8 +36,8 @@ ENVIRONMENT = env.str("LEMNOS_ENVIRONMENT", "production")
 PORT = env.int("LEMNOS_PORT", 8000)
 BIND = env.str("LEMNOS_BIND", "127.0.0.1")
 ALLOWED_HOSTS = env.list("LEMNOS_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", "testserver"])
-TRUSTED_PROXIES = env.list("LEMNOS_TRUSTED_PROXIES", [])
-EGRESS_ALLOW = env.list("LEMNOS_EGRESS_ALLOW", [])
+TRUSTED_PROXIES: list[str] = env.list("LEMNOS_TRUSTED_PROXIES", [])
+EGRESS_ALLOW: list[str] = env.list("LEMNOS_EGRESS_ALLOW", [])
 
 
 def database_from_url(url: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from guardian.authority import Actor
 from guardian.identity import PUBLIC, ScopePermission, actor_of, client_address, session_actor
 from guardian.models import IdempotencyKey
 from guardian.redaction import redact_text
+from guardian.strict import StrictSerializer
 
 log = structlog.get_logger(__name__)
 PROBLEM = "application/problem+json"
@@ -66,23 +67,6 @@ def missing_scopes(resolver: Any, prefix: str = "") -> Iterator[str]:
 
 
 # Bodies
-
-
-class StrictSerializer(serializers.Serializer[Any]):
-    """An unknown key is an error that names it; so nothing sent is silently ignored."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            allowed = {name for name, field in self.fields.items() if not field.read_only}
-            unknown = sorted(set(data) - allowed)
-            if unknown:
-                raise serializers.ValidationError(
-                    {
-                        key: serializers.ErrorDetail("This field is unknown.", code="unknown_field")
-                        for key in unknown
-                    }
-                )
-        return super().to_internal_value(data)
 
 
 def validated(serializer_class: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
@@ -344,7 +328,7 @@ class TeamViewSet(viewsets.GenericViewSet[Any]):
                     reason=f"is unknown; known: {', '.join(sorted(self.filters)) or 'none'}",
                 )
             try:
-                queryset = queryset.filter(**{lookup: _filter_value(lookup, value)})
+                queryset = queryset.filter(**{lookup: _filter_value(lookup, str(value))})
             except (ValueError, TypeError, DjangoValidationError) as error:
                 raise errors.BadFilter(path=name, reason="has a value it cannot take") from error
         return queryset

@@ -37,7 +37,7 @@ class TokenAuthentication(BaseAuthentication):
 class SessionActorAuthentication(SessionAuthentication):
     """A logged-in person; unsafe methods need the CSRF token."""
 
-    def authenticate(self, request: Request) -> tuple[Any, Actor] | None:  # type: ignore[override]
+    def authenticate(self, request: Request) -> tuple[Any, Actor] | None:
         user = getattr(request._request, "user", None)
         if user is None or not user.is_authenticated or not user.is_active:
             return None

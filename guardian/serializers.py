@@ -2,8 +2,8 @@
 
 from rest_framework import serializers
 
-from guardian.http import StrictSerializer
 from guardian.models import ApiToken, Event
+from guardian.strict import StrictSerializer
 
 
 class TokenCreate(StrictSerializer):

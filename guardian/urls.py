@@ -11,14 +11,14 @@ router.register("tokens", api.TokenViewSet, "token")
 router.register("events", api.EventViewSet, "event")
 
 
-class SchemaView(SpectacularAPIView):  # type: ignore[misc]
+class SchemaView(SpectacularAPIView):
     """OpenAPI 3.1 of the whole API."""
 
     permission_classes = []
     authentication_classes = []
 
 
-class DocsView(SpectacularSwaggerView):  # type: ignore[misc]
+class DocsView(SpectacularSwaggerView):
     """The API to try out, from local files only."""
 
     permission_classes = []

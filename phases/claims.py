@@ -217,7 +217,7 @@ def finish(
                 "team": team_id,
                 "holder": holder_id,
                 "fence": fence,
-                "result": Jsonb(result),
+                "result": Jsonb(result),  # type: ignore[dict-item]  # psycopg's wrapper; django-stubs knows plain types only
             },
         )
         row = cursor.fetchone()

@@ -40,14 +40,15 @@ class TeamQuerySet(models.QuerySet[Any]):
 
 
 class TeamRow(models.Model):
-    """A row that belongs to one team and is never shown to another."""
+    """A row that belongs to one team and is never shown to another.
+
+    Each concrete model names its own `objects`, a TeamQuerySet or a subclass of it.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     team = models.ForeignKey("guardian.Team", models.PROTECT, related_name="+", db_index=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
-
-    objects = TeamQuerySet.as_manager()
 
     class Meta:
         abstract = True

@@ -40,7 +40,7 @@ def log_error(
     now = timezone.now()
     known = (
         ErrorLog.objects.select_for_update()
-        .filter(team_id=team_id, fingerprint=fingerprint, resolved_at=None)
+        .filter(team_id=team_id, fingerprint=fingerprint, resolved_at=None)  # type: ignore[misc]  # None is IS NULL
         .first()
     )
     if known is None:

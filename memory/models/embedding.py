@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Q
 from pgvector.django import HalfVectorField, HnswIndex
 
-from guardian.models.base import TeamRow
+from guardian.models.base import TeamQuerySet, TeamRow
 
 
 class MemoryEmbedding(TeamRow):
@@ -21,6 +21,8 @@ class MemoryEmbedding(TeamRow):
     dimension = models.PositiveSmallIntegerField()
     # (384,) half floats, norm 1. A model of another dimension gets a column of its own.
     v384 = HalfVectorField(dimensions=384, null=True)
+
+    objects = TeamQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from guardian.models.base import TeamRow
+from guardian.models.base import TeamQuerySet, TeamRow
 
 
 class MemoryUse(TeamRow):
@@ -16,6 +16,8 @@ class MemoryUse(TeamRow):
     rank = models.PositiveSmallIntegerField(help_text="1 is the most similar.")
     cited = models.BooleanField(default=False)
     used_at = models.DateTimeField()
+
+    objects = TeamQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -50,7 +50,7 @@ class TestBudget:
 
         budget = Budget.objects.get()
         assert budget.spent == Decimal("0.06")
-        assert (budget.reserved, freed) == (0, Decimal("0.94"))
+        assert (budget.reserved, freed) == (Decimal(0), Decimal("0.94"))
 
     def test_an_unknown_model_costs_the_default_and_is_flagged(self, team):
         services.build_first_pack()
@@ -65,7 +65,7 @@ class TestBudget:
             completion_tokens=0,
         )
 
-        assert (record.amount, record.price_estimated) == (3, True)
+        assert (record.amount, record.price_estimated) == (Decimal(3), True)
 
     def test_the_ledger_cannot_be_changed(self, team):
         services.build_first_pack()

@@ -1,5 +1,7 @@
 """One execution: asked for, run, ended; on a machine without any sandbox."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import DatabaseError, transaction
 from django.utils import timezone
@@ -197,7 +199,7 @@ def test_a_late_result_of_an_older_attempt_is_dropped(lead):
 
 def test_the_sweep_takes_lapsed_runs_back_and_gives_up_after_three(lead):
     execution = request(lead)
-    past = timezone.now() - timezone.timedelta(seconds=1)
+    past = timezone.now() - timedelta(seconds=1)
     for attempt in (1, 2, 3):
         services.take_execution(execution_id=execution.pk, level="none", host="h")
         ToolExecution.objects.filter(pk=execution.pk).update(lease_until=past)

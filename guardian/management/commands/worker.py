@@ -129,7 +129,7 @@ async def end(
     process ends at once, so the job never runs here and elsewhere at the same time.
     """
     for worker in workers:
-        worker.stop()  # type: ignore[no-untyped-call]
+        worker.stop()
     _, late = await asyncio.wait(running, timeout=settings.SHUTDOWN_SECONDS)
     if late:
         identities = [worker.worker_id for worker in workers if worker.worker_id is not None]
