@@ -42,7 +42,7 @@ class TicketCreate(StrictSerializer):
         child=serializers.CharField(max_length=50), required=False, max_length=20
     )
     assignee = serializers.UUIDField(required=False)
-    context = serializers.DictField(required=False)
+    context = serializers.DictField(required=False)  # type: ignore[assignment]
 
 
 class TicketPatch(StrictSerializer):
@@ -124,10 +124,10 @@ class PersonField(serializers.Field[Any, Any, Any, Any]):
 
 
 class TicketSerializer(serializers.ModelSerializer[Ticket]):
-    workflow = serializers.SlugRelatedField(slug_field="key", read_only=True)
-    phase = serializers.SlugRelatedField(slug_field="key", read_only=True)
-    previous_phase = serializers.SlugRelatedField(slug_field="key", read_only=True)
-    column = serializers.SlugRelatedField(slug_field="key", read_only=True)
+    workflow = serializers.SlugRelatedField(slug_field="key", read_only=True)  # type: ignore[var-annotated]
+    phase = serializers.SlugRelatedField(slug_field="key", read_only=True)  # type: ignore[var-annotated]
+    previous_phase = serializers.SlugRelatedField(slug_field="key", read_only=True)  # type: ignore[var-annotated]
+    column = serializers.SlugRelatedField(slug_field="key", read_only=True)  # type: ignore[var-annotated]
     priority = PriorityField(read_only=True)
     assignee = PersonField()
     created_by = PersonField()
@@ -164,7 +164,7 @@ class TicketSerializer(serializers.ModelSerializer[Ticket]):
 
 
 class TaskSerializer(serializers.ModelSerializer[Task]):
-    phase = serializers.SlugRelatedField(slug_field="key", read_only=True)
+    phase = serializers.SlugRelatedField(slug_field="key", read_only=True)  # type: ignore[var-annotated]
     priority = PriorityField(read_only=True)
     holder = PersonField()
 
@@ -205,7 +205,7 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
 
 
 class ArtifactSerializer(serializers.ModelSerializer[PhaseGateArtifact]):
-    phase = serializers.SlugRelatedField(slug_field="key", read_only=True)
+    phase = serializers.SlugRelatedField(slug_field="key", read_only=True)  # type: ignore[var-annotated]
     collected_by = PersonField()
     verified_by = PersonField()
 
@@ -230,8 +230,8 @@ class ArtifactSerializer(serializers.ModelSerializer[PhaseGateArtifact]):
 
 
 class HistorySerializer(serializers.ModelSerializer[PhaseHistory]):
-    from_phase = serializers.SlugRelatedField(slug_field="key", read_only=True)
-    to_phase = serializers.SlugRelatedField(slug_field="key", read_only=True)
+    from_phase = serializers.SlugRelatedField(slug_field="key", read_only=True)  # type: ignore[var-annotated]
+    to_phase = serializers.SlugRelatedField(slug_field="key", read_only=True)  # type: ignore[var-annotated]
     transitioned_by = PersonField()
 
     class Meta:

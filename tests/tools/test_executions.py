@@ -281,7 +281,7 @@ def test_a_stale_host_offers_nothing(lead):
     host = services.record_host(
         name="gone", levels=["container", "none"], evidence={}, warnings=[], image=""
     )
-    past = timezone.now() - timezone.timedelta(seconds=60)
+    past = timezone.now() - timedelta(seconds=60)
     type(host).objects.filter(pk=host.pk).update(heartbeat_at=past)
 
     with pytest.raises(IsolationUnavailable):
