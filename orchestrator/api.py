@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 from guardian.http import actor_of, validated
 from memory import services as memory
 from orchestrator.serializers import Claim, ClaimOne, Complete, Fail, Heartbeat, Release
+from orchestrator.services import attempt_id
 from phases import services as phases
 
 RETRY_AFTER_SECONDS = 5
@@ -96,6 +97,13 @@ def _answer(claim: Any, lease_seconds: int) -> dict[str, Any]:
         task_type=task.task_type,
         title=task.title,
         description=task.description,
+    )
+    # Shown from here on, so a later revocation can name this run.
+    memory.record_uses(
+        team_id=task.team_id,
+        run_id=attempt_id(task_id=task.pk, fence=task.fence),
+        task_id=task.pk,
+        record_ids=[UUID(str(hit["id"])) for hit in context["similar"] + context["cautions"]],
     )
     return _claimed(claim, lease_seconds, context)
 

@@ -1,11 +1,10 @@
 """What the orchestrator does when it hears of work: both halves, since siblings are strangers."""
 
-from uuid import UUID
-
 from guardian import events as guardian_events
 from guardian.models import Event, Team
 from guardian.outbox import on
 from memory import services as memory
+from orchestrator.services import attempt_id
 from phases import events as phases_events
 from phases.models import Task
 from tools import services as tools
@@ -18,16 +17,16 @@ def give_new_team_its_tools(event: Event) -> None:
 
 @on(phases_events.TASK_COMPLETED)
 def remember_completed_task(event: Event) -> None:
-    _remember(UUID(event.subject_id), success=True)
+    _remember(event, success=True)
 
 
 @on(phases_events.TASK_FAILED)
 def remember_failed_task(event: Event) -> None:
-    _remember(UUID(event.subject_id), success=False)
+    _remember(event, success=False)
 
 
-def _remember(task_id: UUID, *, success: bool) -> None:
-    task = Task.objects.select_related("ticket").filter(pk=task_id).first()
+def _remember(event: Event, *, success: bool) -> None:
+    task = Task.objects.select_related("ticket").filter(pk=event.subject_id).first()
     if task is None or task.last_holder_id is None:
         return
     lines = [
@@ -40,7 +39,7 @@ def _remember(task_id: UUID, *, success: bool) -> None:
         team_id=task.team_id,
         owner_id=task.last_holder_id,
         task_id=task.pk,
-        run_id=None,
+        run_id=attempt_id(task_id=task.pk, fence=event.data["fence"]),
         ticket_id=task.ticket_id,
         phase_id=task.phase_id,
         task_type=task.task_type,
@@ -50,5 +49,8 @@ def _remember(task_id: UUID, *, success: bool) -> None:
         error_patterns=[{"type": task.error_code, "message": task.error_message[:200]}]
         if task.error_code
         else [],
-        evidence=[],
+        evidence=[
+            {"label": artifact.artifact_type, "id": str(artifact.pk), "sha256": artifact.sha256}
+            for artifact in task.artifacts.exclude(source="reported").order_by("id")
+        ],
     )

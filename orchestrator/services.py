@@ -1,5 +1,7 @@
 """The verbs of the orchestrator."""
 
+from uuid import UUID, uuid5
+
 from django.conf import settings
 from django.db import transaction
 
@@ -7,6 +9,11 @@ from guardian import services as guardian
 from guardian.models import Team
 from phases import services as phases
 from tools import services as tools
+
+
+def attempt_id(*, task_id: UUID, fence: int) -> UUID:
+    """The run of work that no execution of ours stands for: one per task and fence."""
+    return uuid5(task_id, f"fence {fence}")
 
 
 @transaction.atomic

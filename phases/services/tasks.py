@@ -414,6 +414,7 @@ def _end_attempt(
             events.TASK_FAILED,
             subject=task,
             ticket_id=str(task.ticket_id),
+            fence=task.fence,
             error_code=code,
             error_message=task.error_message,
         )

@@ -71,6 +71,8 @@ class BwrapTransport(ChildTransport):
             "--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "sandbox",
             "--ro-bind", str(self.rootfs), "/",
             "--proc", "/proc", "--dev", "/dev",
+            # The session's keyring is inherited and a user namespace does not hide it.
+            "--ro-bind", "/dev/null", "/proc/keys", "--ro-bind", "/dev/null", "/proc/key-users",
             "--size", "8388608", "--tmpfs", "/dev/shm", "--remount-ro", "/dev",
             "--size", tmp, "--tmpfs", "/tmp", "--perms", "0700", "--size", out, "--tmpfs", "/out",
             "--remount-ro", "/", "--chdir", "/tmp",
