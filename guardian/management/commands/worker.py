@@ -91,10 +91,7 @@ async def serve(worker_app: App, lanes: list[Lane]) -> bool:
         loop.add_signal_handler(number, stop.set)
     async with worker_app.open_async():
         workers = [make_worker(worker_app, lane) for lane in lanes]
-        running = [
-            asyncio.create_task(worker.run())  # type: ignore[no-untyped-call]
-            for worker in workers
-        ]
+        running = [asyncio.create_task(worker.run()) for worker in workers]
         asked = asyncio.create_task(stop.wait())
         await asyncio.wait([*running, asked], return_when=asyncio.FIRST_COMPLETED)
         log.info("worker_stopping", asked=stop.is_set())
