@@ -1,4 +1,4 @@
-"""The verbs of the orchestrator."""
+"""What every installation has before it starts."""
 
 from uuid import UUID, uuid5
 
