@@ -104,3 +104,9 @@ class CostRecordAdmin(RecordAdmin):
     list_display = ["kind", "amount", "provider", "model", "ticket_id", "task_id", "created_at"]
     list_filter = ["kind", "provider"]
     search_fields = ["ticket_id", "task_id", "model"]
+
+
+@admin.register(models.WorkerHost)
+class WorkerHostAdmin(RecordAdmin):
+    list_display = ["name", "queues", "concurrency", "started_at", "heartbeat_at"]
+    search_fields = ["name"]

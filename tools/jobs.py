@@ -1,17 +1,22 @@
 """Background work of tools. Only the sandbox queue's workers open the engine's socket."""
 
+import threading
 from datetime import timedelta
 from uuid import UUID
 
-from django.db import transaction
+import structlog
+from django.db import DatabaseError, connection, transaction
 from procrastinate.contrib.django import app
 
 from guardian.errors import IsolationUnavailable
+from guardian.hosts import on_each_host
 from guardian.outbox import defer
 from tools import reaper, runner, services
 from tools.models import ToolExecution
 from tools.sandbox import levels
 from tools.services.hosts import beat
+
+log = structlog.get_logger(__name__)
 
 ELSEWHERE = timedelta(seconds=2)
 
@@ -59,15 +64,30 @@ def _probe(*, fresh: bool) -> None:
     )
 
 
-# The sixth field is seconds. Upkeep has a lane of its own, so long runs never silence the host.
-@app.periodic(cron="* * * * * */15")
-@app.task(name="tools.beat", queue="system", queueing_lock="tools.beat")
-def heartbeat(timestamp: int) -> None:
-    """Say that this host is there; a new host, or one whose proof is a minute old, probes."""
-    if levels.is_stale() or not services.hosts.is_known(name=runner.host_name()):
-        _probe(fresh=False)
-    else:
-        beat(name=runner.host_name())
+_beating = threading.Lock()
+
+
+@on_each_host
+def beat_host(queues: list[str]) -> None:
+    """Each worker of the sandbox queue says that its host is there; stale proof is renewed.
+
+    In a thread of its own, one at a time: a probe runs real bombs and takes seconds.
+    """
+    if "sandbox" in queues and _beating.acquire(blocking=False):
+        threading.Thread(target=_beat_or_probe, name="sandbox-beat", daemon=True).start()
+
+
+def _beat_or_probe() -> None:
+    try:
+        if levels.is_stale() or not services.hosts.is_known(name=runner.host_name()):
+            _probe(fresh=False)
+        else:
+            beat(name=runner.host_name())
+    except DatabaseError as error:
+        log.warning("sandbox_beat_missed", error=type(error).__name__)
+    finally:
+        connection.close()
+        _beating.release()
 
 
 @app.periodic(cron="* * * * * */30")

@@ -4,6 +4,7 @@ from guardian.models.action import GuardianAction
 from guardian.models.base import TeamQuerySet, TeamRow, uuid7
 from guardian.models.error import ErrorLog
 from guardian.models.event import Delivery, Event, IdempotencyKey
+from guardian.models.host import WorkerHost
 from guardian.models.identity import ApiToken, Membership, Team, User
 from guardian.models.lock import ResourceLock
 from guardian.models.money import Budget, CostRecord, PricePack
@@ -24,5 +25,6 @@ __all__ = [
     "TeamQuerySet",
     "TeamRow",
     "User",
+    "WorkerHost",
     "uuid7",
 ]

@@ -19,6 +19,8 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.psycopg_connector import PsycopgConnector
 from procrastinate.worker import Worker
 
+from guardian.hosts import Heart
+
 log = structlog.get_logger(__name__)
 
 WORK_QUEUES = ("agents", "patterns", "packs", "sandbox", "memory", "default")
@@ -75,13 +77,18 @@ class Command(BaseCommand):
             max_size=2 * len(lanes) + 4,
             timeout=CONNECTION_SECONDS,
         )
+        heart = Heart(
+            queues=[queue for lane in lanes for queue in lane.queues],
+            concurrency=lanes[0].concurrency,
+        )
+        heart.start()
         with app.replace_connector(connector) as worker_app:
-            asked = asyncio.run(serve(worker_app, lanes))
+            asked = asyncio.run(serve(worker_app, lanes, heart))
         if not asked:
             raise SystemExit(1)  # a lane lost its database: whoever supervises starts us again
 
 
-async def serve(worker_app: App, lanes: list[Lane]) -> bool:
+async def serve(worker_app: App, lanes: list[Lane], heart: Heart) -> bool:
     """Run all lanes until one ends; True when it was asked to."""
     loop = asyncio.get_running_loop()
     threads = sum(lane.concurrency for lane in lanes) + 4
@@ -95,6 +102,8 @@ async def serve(worker_app: App, lanes: list[Lane]) -> bool:
         asked = asyncio.create_task(stop.wait())
         await asyncio.wait([*running, asked], return_when=asyncio.FIRST_COMPLETED)
         log.info("worker_stopping", asked=stop.is_set())
+        # No new work is placed for this host from here on; what it holds it may still finish.
+        await asyncio.to_thread(heart.stop)
         await end(worker_app, workers, running, clean=stop.is_set())
         asked.cancel()
     return stop.is_set()
