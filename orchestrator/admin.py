@@ -3,7 +3,61 @@
 from django.contrib import admin
 
 from guardian.operators import RecordAdmin
-from orchestrator.models import ExecutionPattern, PatternRun, StepRun
+from orchestrator.models import (
+    AgentDefinition,
+    AgentExecution,
+    AgentInstance,
+    AgentVersion,
+    ExecutionPattern,
+    PatternRun,
+    RuntimeSwitch,
+    StepRun,
+)
+
+
+@admin.register(AgentDefinition)
+class AgentDefinitionAdmin(RecordAdmin):
+    list_display = ["slug", "name", "enabled", "team", "updated_at"]
+    list_filter = ["enabled", "team"]
+    list_select_related = ["team"]
+    search_fields = ["slug", "name"]
+
+
+@admin.register(AgentVersion)
+class AgentVersionAdmin(RecordAdmin):
+    list_display = ["definition", "version", "state", "tags", "updated_at"]
+    list_filter = ["state", "team"]
+    list_select_related = ["definition"]
+    search_fields = ["definition__slug", "version", "content_hash"]
+
+
+@admin.register(AgentInstance)
+class AgentInstanceAdmin(RecordAdmin):
+    list_display = [
+        "name", "agent_version", "runtime", "state", "health", "capacity", "last_assigned_at",
+    ]  # fmt: skip
+    list_filter = ["state", "health", "runtime", "agent_type", "team"]
+    list_select_related = ["agent_version__definition"]
+    search_fields = ["name", "user__username"]
+
+
+@admin.register(AgentExecution)
+class AgentExecutionAdmin(RecordAdmin):
+    list_display = [
+        "id", "instance", "kind", "task", "state", "attempt", "error_code", "started_at",
+        "duration_seconds",
+    ]  # fmt: skip
+    list_filter = ["state", "kind", "error_code", "team"]
+    list_select_related = ["instance", "task"]
+    search_fields = ["id", "task__title", "instance__name", "error_code"]
+
+
+@admin.register(RuntimeSwitch)
+class RuntimeSwitchAdmin(RecordAdmin):
+    list_display = ["team", "running", "changed_by", "changed_at"]
+    list_filter = ["running"]
+    list_select_related = ["team", "changed_by"]
+    search_fields = ["team__slug"]
 
 
 @admin.register(ExecutionPattern)

@@ -1,5 +1,23 @@
 """The rows of orchestrator."""
 
+from orchestrator.models.agents import (
+    AgentDefinition,
+    AgentInstance,
+    AgentVersion,
+    RuntimeSwitch,
+    free_slots,
+)
+from orchestrator.models.executions import AgentExecution
 from orchestrator.models.patterns import ExecutionPattern, PatternRun, StepRun
 
-__all__ = ["ExecutionPattern", "PatternRun", "StepRun"]
+__all__ = [
+    "AgentDefinition",
+    "AgentExecution",
+    "AgentInstance",
+    "AgentVersion",
+    "ExecutionPattern",
+    "PatternRun",
+    "RuntimeSwitch",
+    "StepRun",
+    "free_slots",
+]

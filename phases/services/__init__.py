@@ -3,6 +3,7 @@
 from phases.services.board import admit_queued, advance_ticket, move_card, set_card_facts
 from phases.services.evidence import add_artifact, record_evidence, validate_gate, verify_artifact
 from phases.services.moves import transition
+from phases.services.queue import Ready, note_why_waiting, ready_tasks, teams_with_work
 from phases.services.tasks import (
     cancel_task,
     claim_tasks,
@@ -20,6 +21,7 @@ from phases.services.tickets import cancel_ticket, open_ticket, update_ticket
 from phases.services.workflows import import_workflow, seed_team
 
 __all__ = [
+    "Ready",
     "add_artifact",
     "admit_queued",
     "advance_ticket",
@@ -33,7 +35,9 @@ __all__ = [
     "handle_final_task",
     "import_workflow",
     "move_card",
+    "note_why_waiting",
     "open_ticket",
+    "ready_tasks",
     "record_evidence",
     "release_task",
     "retry_task",
@@ -41,6 +45,7 @@ __all__ = [
     "set_card_facts",
     "start_ticket",
     "sweep_leases",
+    "teams_with_work",
     "transition",
     "update_ticket",
     "validate_gate",

@@ -1,0 +1,53 @@
+"""What may be claimed now, for those above who choose who does it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from phases.models import ReadyTask, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """One claimable task, as far as choosing an agent needs it."""
+
+    task_id: UUID
+    ticket_id: UUID
+    task_type: str
+    capabilities: list[str]
+    priority: int
+    ready_at: datetime
+
+
+def ready_tasks(*, team_id: UUID, limit: int = 200) -> list[Ready]:
+    """Up to `limit` tasks that a claim would find, urgent ones first, then the oldest.
+
+    A task whose next column is full is left out: starting it would only fill the board.
+    """
+    next_column = F("ticket__phase__next_column__wip_limit")
+    rows = ReadyTask.objects.filter(team_id=team_id, not_before__lte=Now()).filter(
+        Q(rework=True)
+        | Q(ticket__phase__next_column=None)
+        | Q(ticket__phase__next_column=F("ticket__column"))
+        | Q(ticket__phase__next_column__wip_limit=None)
+        | Q(ticket__phase__next_column__admitted_count__lt=next_column)
+    )
+    return [
+        Ready(r.task_id, r.ticket_id, r.task.task_type, r.capabilities, r.priority, r.ready_at)
+        for r in rows.select_related("task").order_by("priority", "ready_at")[:limit]
+    ]
+
+
+def teams_with_work() -> list[UUID]:
+    """Teams that have a task somebody could claim now."""
+    rows = ReadyTask.objects.filter(not_before__lte=Now()).order_by("team_id")
+    return list(rows.values_list("team_id", flat=True).distinct())
+
+
+def note_why_waiting(*, task_id: UUID, code: str) -> bool:
+    """Keep why nobody was given this task; False when that was known already."""
+    waiting = Task.objects.filter(pk=task_id, status__in=["pending", "needs_work"])
+    return bool(waiting.exclude(dispatch_note=code).update(dispatch_note=code))
