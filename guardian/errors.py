@@ -249,3 +249,28 @@ class ShuttingDown(DomainError):
     status = 503
     retry_after = 5
     permanent = False
+
+
+class ReferenceInvalid(Invalid):
+    """This is no reference: write {{inputs.name}}, {{state.name}} or {{ctx.name}}."""
+
+    code = "reference_invalid"
+
+
+class ConditionInvalid(Invalid):
+    """This condition cannot be read."""
+
+    code = "condition_invalid"
+
+
+class ConditionMissing(Invalid):
+    """A condition asks for something that is not there."""
+
+    code = "condition_missing"
+    remedy = "Ask `… is null` first, or give a default: {{state.name | default(0)}}."
+
+
+class ConditionTypeError(Invalid):
+    """A condition compares what cannot be compared."""
+
+    code = "condition_type_error"

@@ -1,6 +1,6 @@
 """What the orchestrator refuses, and what to do about it."""
 
-from guardian.errors import DomainError, NotFound
+from guardian.errors import DomainError, Invalid, LeaseLost, NotFound
 
 
 class VersionImmutable(DomainError):
@@ -32,3 +32,116 @@ class AgentBusy(DomainError):
 
     code = "agent_busy"
     permanent = False
+
+# Templates
+
+
+class TemplateInvalid(Invalid):
+    """This text holds a template that cannot be read."""
+
+    code = "template_invalid"
+    remedy = "Write {{inputs.name}}, {{state.step.key}} or {{ctx.name}}; \\{{ for two braces."
+
+
+class TemplateMissing(Invalid):
+    """A template asks for a value that is not there."""
+
+    code = "template_missing"
+    remedy = "Give it, or write a default: {{inputs.name | default(0)}}."
+
+
+class TemplateTooLarge(Invalid):
+    """What the templates make is too large."""
+
+    code = "template_too_large"
+
+
+# Capabilities
+
+
+class CapabilityNotFound(NotFound):
+    """No agent here has this capability."""
+
+    code = "capability_not_found"
+
+
+class CapabilityInputInvalid(Invalid):
+    """The arguments break the contract of the capability."""
+
+    code = "capability_input_invalid"
+
+
+class CapabilityResultInvalid(DomainError):
+    """The capability answered something that its contract does not allow."""
+
+    code = "capability_result_invalid"
+    status = 500
+
+
+class CapabilityFailed(DomainError):
+    """The capability broke down; its log tells why."""
+
+    code = "agent_execution_error"
+    status = 500
+
+
+# Patterns
+
+
+class PatternInvalid(Invalid):
+    """This pattern has faults."""
+
+    code = "pattern_invalid"
+
+
+class PatternNotFound(NotFound):
+    """There is no such published pattern here."""
+
+    code = "pattern_not_found"
+
+
+class PatternInputsInvalid(Invalid):
+    """The inputs do not fit the pattern."""
+
+    code = "pattern_inputs_invalid"
+
+
+class PatternFrozen(DomainError):
+    """This version of the pattern is published and never changes."""
+
+    code = "version_immutable"
+    remedy = "Send the change under a new version."
+
+
+class ShippedPattern(DomainError):
+    """A shipped pattern belongs to Lemnos."""
+
+    code = "immutable"
+    remedy = "Export it and send it back under a slug of your own."
+
+
+# Runs
+
+
+class RunBusy(DomainError):
+    """Another host runs this right now."""
+
+    code = "run_busy"
+    permanent = False
+
+
+class RunTakenOver(LeaseLost):
+    """This run was taken over or ended by somebody else: nothing of this attempt counts."""
+
+
+class RunTimeout(DomainError):
+    """It took longer than allowed."""
+
+    code = "timeout"
+    status = 504
+
+
+class HostLost(DomainError):
+    """The hosts that ran this died, one after another."""
+
+    code = "host_lost"
