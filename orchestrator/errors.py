@@ -33,6 +33,7 @@ class AgentBusy(DomainError):
     code = "agent_busy"
     permanent = False
 
+
 # Templates
 
 
