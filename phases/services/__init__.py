@@ -1,22 +1,13 @@
 """The verbs of phases: the only writers of its rows."""
 
 from phases.services.board import admit_queued, advance_ticket, move_card, set_card_facts
+from phases.services.endings import cancel_task, complete_task, fail_task, release_task
 from phases.services.evidence import add_artifact, record_evidence, validate_gate, verify_artifact
+from phases.services.leases import claim_tasks, extend_lease
 from phases.services.moves import transition
 from phases.services.queue import Ready, note_why_waiting, ready_tasks, teams_with_work
-from phases.services.tasks import (
-    cancel_task,
-    claim_tasks,
-    complete_task,
-    create_task,
-    extend_lease,
-    fail_task,
-    handle_final_task,
-    release_task,
-    retry_task,
-    start_ticket,
-    sweep_leases,
-)
+from phases.services.sweep import handle_final_task, sweep_leases
+from phases.services.tasks import create_task, retry_task, start_ticket
 from phases.services.tickets import cancel_ticket, open_ticket, update_ticket
 from phases.services.workflows import import_workflow, seed_team
 

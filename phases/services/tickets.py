@@ -14,7 +14,8 @@ from guardian.outbox import emit
 from phases import claims, events
 from phases.errors import Invalid, ReservedContextKey, TicketClosed, WorkflowNotFound
 from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket, Workflow
-from phases.services.tasks import create_entry_task, end_task
+from phases.services.endings import end_task
+from phases.services.tasks import create_entry_task
 
 # Written by Lemnos itself when a ticket leaves a phase.
 RESERVED_CONTEXT = ("phases", "history", "last_updated_phase")

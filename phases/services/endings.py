@@ -1,0 +1,225 @@
+"""How work on a task ends: completed, failed, given back, called off."""
+
+import random
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from guardian import services as guardian
+from guardian.authority import MONITOR, Actor, require_level
+from guardian.errors import IllegalTransition, NotFound
+from guardian.outbox import emit
+from phases import claims, events
+from phases.errors import CancelRequested
+from phases.models import Task
+from phases.services.leases import lease_lost
+from phases.services.tasks import make_ready
+
+# Texts that mean another try would end the same way.
+PERMANENT_WORDS = (
+    "permission denied",
+    "unauthorized",
+    "forbidden",
+    "invalid",
+    "not found",
+    "syntax error",
+    "duplicate key",
+    "not supported",
+    "quota exhausted",
+)
+
+
+@transaction.atomic
+def complete_task(
+    *, actor: Actor, task_id: UUID, fence: int, result: dict[str, Any]
+) -> tuple[Task, list[UUID]]:
+    """End a task with its result: (task, tasks that became claimable by it).
+
+    Again with the same fence and result: the same answer, no second effect.
+    Raises LeaseLost, CancelRequested, NotFound; an older fence writes nothing.
+    """
+    done, children = claims.finish(
+        task_id=task_id, team_id=actor.team_id, holder_id=actor.id, fence=fence, result=result
+    )
+    if not done:
+        return _completed_before(actor, task_id, fence, result)
+    task = Task.objects.select_related("ticket", "phase").get(pk=task_id)
+    end_task(task=task, reason="completed")
+    make_ready(children)
+    unblocked = [str(child) for child in children]
+    emit(
+        events.TASK_COMPLETED,
+        subject=task,
+        actor=actor,
+        ticket_id=str(task.ticket_id),
+        fence=fence,
+        unblocked=unblocked,
+    )
+    return task, children
+
+
+def _completed_before(
+    actor: Actor, task_id: UUID, fence: int, result: dict[str, Any]
+) -> tuple[Task, list[UUID]]:
+    task = Task.objects.filter(pk=task_id, team=actor.team).first()
+    if task is None:
+        raise NotFound("There is no such task.")
+    same = (task.last_holder_id, task.fence, task.result) == (actor.id, fence, result)
+    if same and task.status == Task.Status.COMPLETED:
+        return task, []
+    if (task.holder_id, task.fence) == (actor.id, fence) and task.cancel_deadline:
+        raise CancelRequested
+    raise lease_lost(actor=actor, task_id=task_id)
+
+
+def end_task(*, task: Task, reason: str) -> None:
+    """What every end of work does: locks freed, held money settled."""
+    guardian.release_locks_of_task(task_id=task.pk, reason=reason)
+    guardian.settle_cost(
+        task_id=task.pk, reason="settled" if reason == "completed" else "cancelled"
+    )
+
+
+def _held(*, actor: Actor, task_id: UUID, fence: int | None) -> Task:
+    """The task, locked, if this fence still holds it; an operator brings no fence."""
+    task = (
+        Task.objects.select_for_update(of=("self",))
+        .select_related("ticket", "phase")
+        .filter(pk=task_id, team=actor.team)
+        .first()
+    )
+    if task is None:
+        raise NotFound("There is no such task.")
+    if fence is not None and (task.holder_id, task.fence) != (actor.id, fence):
+        raise lease_lost(actor=actor, task_id=task_id)
+    if fence is None:
+        require_level(actor, MONITOR)
+    if task.holder_id is None:
+        raise IllegalTransition(f"This task is {task.status}, nobody holds it.", allowed=[])
+    return task
+
+
+@transaction.atomic
+def fail_task(
+    *,
+    actor: Actor,
+    task_id: UUID,
+    fence: int,
+    code: str,
+    message: str,
+    permanent: bool | None = None,
+    retry_after_seconds: int | None = None,
+) -> Task:
+    """Report a failure: the task is tried again later, or failed for good.
+
+    Raises LeaseLost, NotFound.
+    """
+    task = _held(actor=actor, task_id=task_id, fence=fence)
+    final = permanent if permanent is not None else _sounds_permanent(message)
+    end_attempt(task, code=code, message=message, permanent=final, after=retry_after_seconds)
+    return task
+
+
+def _sounds_permanent(message: str) -> bool:
+    text = message.lower()
+    return any(word in text for word in PERMANENT_WORDS)
+
+
+def end_attempt(
+    task: Task, *, code: str, message: str, permanent: bool, after: int | None = None
+) -> None:
+    end_task(task=task, reason="failed")
+    task.error_code, task.error_message = code, message[:4000]
+    if permanent or task.retry_count >= task.max_retries:
+        task.fail()
+        task.completed_at = timezone.now()
+        task.save()
+        emit(
+            events.TASK_FAILED,
+            subject=task,
+            ticket_id=str(task.ticket_id),
+            fence=task.fence,
+            error_code=code,
+            error_message=task.error_message,
+        )
+        return
+    task.retry_count += 1
+    # Exponential, at most a minute, ± 25 % so that many do not come back at once.
+    seconds = after or min(60.0, 2**task.retry_count * random.uniform(0.75, 1.25))  # noqa: S311
+    task.not_before = timezone.now() + timedelta(seconds=seconds)
+    task.give_back()
+    task.save()
+    emit(
+        events.TASK_RETRY_SCHEDULED,
+        subject=task,
+        ticket_id=str(task.ticket_id),
+        retry_count=task.retry_count,
+        not_before=task.not_before.isoformat(),
+    )
+    make_ready([task.pk])
+
+
+@transaction.atomic
+def release_task(
+    *, actor: Actor, task_id: UUID, fence: int | None, reason: str, handoff: str = ""
+) -> Task:
+    """Put a held task back in the queue; without a fence an operator (level 3) takes it back.
+
+    Raises LeaseLost, NotFound, AuthorityTooLow, IllegalTransition.
+    """
+    task = _held(actor=actor, task_id=task_id, fence=fence)
+    end_task(task=task, reason="released")
+    task.give_back()
+    if handoff:
+        task.note = handoff[:500]
+    task.save()
+    emit(
+        events.TASK_RELEASED,
+        subject=task,
+        actor=actor,
+        reason=reason,
+        ticket_id=str(task.ticket_id),
+    )
+    make_ready([task.pk])
+    return task
+
+
+@transaction.atomic
+def cancel_task(*, actor: Actor, task_id: UUID, reason: str, grace_seconds: int = 10) -> Task:
+    """Call a task off: a waiting one at once, a running one hears it with its next heartbeat.
+
+    Raises NotFound, AuthorityTooLow, IllegalTransition.
+    """
+    task = Task.objects.select_related("ticket").filter(pk=task_id, team=actor.team).first()
+    if task is None:
+        raise NotFound("There is no such task.")
+    if task.ticket.created_by_id != actor.id:
+        require_level(actor, MONITOR)
+    claims.withdraw([task.pk])
+    task = Task.objects.select_for_update(of=("self",)).select_related("ticket").get(pk=task_id)
+    if not task.is_open:
+        raise IllegalTransition(f"This task is {task.status} already.", allowed=[])
+    if task.holder_id is not None and grace_seconds > 0:
+        task.cancel_deadline = timezone.now() + timedelta(seconds=grace_seconds)
+        task.cancel_reason = reason
+        task.save(update_fields=["cancel_deadline", "cancel_reason", "updated_at"])
+        return task
+    cancel_now(task, actor=actor, reason=reason)
+    return task
+
+
+def cancel_now(task: Task, *, actor: Actor | None, reason: str) -> None:
+    task.cancel()
+    task.completed_at = timezone.now()
+    task.save()
+    end_task(task=task, reason="cancelled")
+    emit(
+        events.TASK_CANCELLED,
+        subject=task,
+        actor=actor,
+        reason=reason,
+        ticket_id=str(task.ticket_id),
+    )

@@ -1,0 +1,104 @@
+"""What happens to tasks without their holder: taken back from the silent, timed out, blocked."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from guardian.outbox import emit
+from phases import claims, events
+from phases.models import Task
+from phases.services.endings import cancel_now, end_attempt, end_task
+from phases.services.tasks import make_ready
+
+LOST_LEASES_UNTIL_FAILED = 3
+
+
+@transaction.atomic
+def sweep_leases(*, limit: int = 200) -> int:
+    """Take work back from holders whose lease is over and end what outlived its cancel or timeout.
+
+    The database clock decides. Returns how many tasks were taken back.
+    """
+    silent = list(
+        Task.objects.select_for_update(skip_locked=True)
+        .held()
+        .filter(lease_expires_at__lte=Now())
+        .order_by("lease_expires_at")[:limit]
+    )
+    for task in silent:
+        _lose(task)
+    overdue = list(
+        Task.objects.select_for_update(skip_locked=True)
+        .held()
+        .filter(cancel_deadline__lte=Now())
+        .order_by("id")[:limit]
+    )
+    for task in overdue:
+        cancel_now(task, actor=None, reason=task.cancel_reason)
+    late = [
+        task
+        for task in Task.objects.select_for_update(skip_locked=True)
+        .held()
+        .filter(timeout_seconds__isnull=False, claimed_at__isnull=False)
+        .order_by("id")[:limit]
+        if timezone.now() > task.claimed_at + timedelta(seconds=task.timeout_seconds)
+    ]
+    for task in late:
+        message = f"It ran longer than its {task.timeout_seconds} seconds."
+        end_attempt(task, code="timeout", message=message, permanent=False)
+    return len(silent) + len(overdue) + len(late)
+
+
+def _lose(task: Task) -> None:
+    if task.cancel_deadline is not None:
+        cancel_now(task, actor=None, reason=task.cancel_reason)
+        return
+    held_by, never_began = task.holder_id, task.status == Task.Status.ASSIGNED
+    task.lease_losses += 1
+    if task.lease_losses >= LOST_LEASES_UNTIL_FAILED:
+        message = f"Its holder went silent {task.lease_losses} times."
+        end_attempt(task, code="lease_lost", message=message, permanent=True)
+        return
+    end_task(task=task, reason="lease lost")
+    if never_began:
+        task.retry_count += 1
+    task.not_before = timezone.now() + timedelta(seconds=2**task.lease_losses)
+    task.give_back()
+    task.save()
+    emit(
+        events.TASK_LEASE_LOST,
+        subject=task,
+        priority="high",
+        ticket_id=str(task.ticket_id),
+        held_by=str(held_by),
+    )
+    make_ready([task.pk])
+
+
+@transaction.atomic
+def handle_final_task(*, task_id: UUID) -> None:
+    """A failed or cancelled task blocks what waits for it, by name."""
+    task = Task.objects.filter(pk=task_id).first()
+    if task is None or task.status not in {Task.Status.FAILED, Task.Status.CANCELLED}:
+        return
+    ids = list(
+        Task.objects.filter(
+            dependencies__depends_on=task, status__in=["pending", "needs_work"]
+        ).values_list("id", flat=True)
+    )
+    claims.withdraw(ids)
+    for dependent in Task.objects.select_for_update().filter(pk__in=ids).order_by("id"):
+        if dependent.status not in {Task.Status.PENDING, Task.Status.NEEDS_WORK}:
+            continue
+        dependent.block()
+        dependent.blocked_reason = f"dependency_failed: {task.title} is {task.status}"
+        dependent.save()
+        emit(
+            events.TASK_BLOCKED,
+            subject=dependent,
+            ticket_id=str(dependent.ticket_id),
+            blocked_reason=dependent.blocked_reason,
+        )
