@@ -24,10 +24,11 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 def _all_errors(base: type[errors.DomainError] = errors.DomainError) -> dict[str, str]:
-    found = {base.code: (base.__doc__ or "").strip().splitlines()[0]}
+    """Code → message; of several errors with one code the most general speaks."""
+    found: dict[str, str] = {}
     for sub in base.__subclasses__():
         found |= _all_errors(sub)
-    return found
+    return found | {base.code: (base.__doc__ or "").strip().splitlines()[0]}
 
 
 def error_page(request: HttpRequest, code: str) -> HttpResponse:

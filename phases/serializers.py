@@ -42,7 +42,7 @@ class TicketCreate(StrictSerializer):
         child=serializers.CharField(max_length=50), required=False, max_length=20
     )
     assignee = serializers.UUIDField(required=False)
-    context = serializers.DictField(required=False)  # type: ignore[assignment]
+    context = serializers.DictField(required=False)  # type: ignore[assignment]  # the body's field; a serializer's own `context` stays `_context`
 
 
 class TicketPatch(StrictSerializer):
@@ -123,11 +123,18 @@ class PersonField(serializers.Field[Any, Any, Any, Any]):
         return {"id": str(value.pk), "name": value.name, "kind": value.kind}
 
 
+class KeyField(serializers.SlugRelatedField[Any]):
+    """A workflow, phase or column by its key."""
+
+    def __init__(self) -> None:
+        super().__init__(slug_field="key", read_only=True)
+
+
 class TicketSerializer(serializers.ModelSerializer[Ticket]):
-    workflow = serializers.SlugRelatedField(slug_field="key", read_only=True)  # type: ignore[var-annotated]
-    phase = serializers.SlugRelatedField(slug_field="key", read_only=True)  # type: ignore[var-annotated]
-    previous_phase = serializers.SlugRelatedField(slug_field="key", read_only=True)  # type: ignore[var-annotated]
-    column = serializers.SlugRelatedField(slug_field="key", read_only=True)  # type: ignore[var-annotated]
+    workflow = KeyField()
+    phase = KeyField()
+    previous_phase = KeyField()
+    column = KeyField()
     priority = PriorityField(read_only=True)
     assignee = PersonField()
     created_by = PersonField()
@@ -164,7 +171,7 @@ class TicketSerializer(serializers.ModelSerializer[Ticket]):
 
 
 class TaskSerializer(serializers.ModelSerializer[Task]):
-    phase = serializers.SlugRelatedField(slug_field="key", read_only=True)  # type: ignore[var-annotated]
+    phase = KeyField()
     priority = PriorityField(read_only=True)
     holder = PersonField()
 
@@ -205,7 +212,7 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
 
 
 class ArtifactSerializer(serializers.ModelSerializer[PhaseGateArtifact]):
-    phase = serializers.SlugRelatedField(slug_field="key", read_only=True)  # type: ignore[var-annotated]
+    phase = KeyField()
     collected_by = PersonField()
     verified_by = PersonField()
 
@@ -230,8 +237,8 @@ class ArtifactSerializer(serializers.ModelSerializer[PhaseGateArtifact]):
 
 
 class HistorySerializer(serializers.ModelSerializer[PhaseHistory]):
-    from_phase = serializers.SlugRelatedField(slug_field="key", read_only=True)  # type: ignore[var-annotated]
-    to_phase = serializers.SlugRelatedField(slug_field="key", read_only=True)  # type: ignore[var-annotated]
+    from_phase = KeyField()
+    to_phase = KeyField()
     transitioned_by = PersonField()
 
     class Meta:

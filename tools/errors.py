@@ -1,6 +1,15 @@
 """What the tools app refuses."""
 
-from guardian.errors import DomainError, Forbidden, Invalid, NotFound, QuotaExceeded
+from guardian.errors import (
+    BodyTooLarge,
+    DomainError,
+    Forbidden,
+    IllegalTransition,
+    Invalid,
+    NotFound,
+    QuotaExceeded,
+    RateLimited,
+)
 
 
 class FileMissing(NotFound):
@@ -17,11 +26,9 @@ class ArtifactQuota(QuotaExceeded):
     remedy = "Delete files that are no longer needed."
 
 
-class FileTooLarge(DomainError):
+class FileTooLarge(BodyTooLarge):
     """A file may have at most 20 MiB."""
 
-    code = "body_too_large"
-    status = 413
     remedy = "Leave out what is not source, or pack it tighter."
 
 
@@ -31,27 +38,30 @@ class EmptyFile(Invalid):
     remedy = "Send multipart field `file`, or the raw bytes with Content-Disposition."
 
 
-class ArchiveInvalid(DomainError):
+class ArchiveUnusable(DomainError):
+    """This archive is not unpacked."""
+
+    status = 422
+
+
+class ArchiveInvalid(ArchiveUnusable):
     """This is no archive that can be read."""
 
     code = "archive_invalid"
-    status = 422
     remedy = "Upload a complete tar, tar.gz or zip file."
 
 
-class ArchiveTooLarge(DomainError):
+class ArchiveTooLarge(ArchiveUnusable):
     """This archive unpacks to too much."""
 
     code = "archive_too_large"
-    status = 422
     remedy = "At most 20 MiB packed, 200 MiB and 20 000 files unpacked."
 
 
-class ArchiveUnsafe(DomainError):
+class ArchiveUnsafe(ArchiveUnusable):
     """This archive holds names or devices that are never unpacked."""
 
     code = "archive_unsafe"
-    status = 422
     remedy = "Pack plain files with relative names."
 
 
@@ -82,11 +92,10 @@ class ToolQuarantined(DomainError):
     remedy = "An admin looks at the difference and approves it again."
 
 
-class ToolRateLimited(DomainError):
+class ToolRateLimited(RateLimited):
     """This tool was called too often."""
 
     code = "tool_rate_limited"
-    status = 429
 
 
 class HandlerMissing(DomainError):
@@ -96,10 +105,8 @@ class HandlerMissing(DomainError):
     status = 500
 
 
-class ExecutionNotOpen(DomainError):
+class ExecutionNotOpen(IllegalTransition):
     """This execution has already ended or is held by another worker."""
-
-    code = "illegal_transition"
 
 
 class ExecutionNotFound(NotFound):
