@@ -67,13 +67,10 @@ def reap_directories() -> int:
 
 def reap_groups() -> int:
     """Control groups without processes; a running one cannot be removed anyway."""
-    top = cgroups.ROOT if cgroups.is_v2() else cgroups.ROOT / "memory"
     removed = 0
     for name in cgroups.leftovers():
-        empty = not any(
-            cgroups.read(Path(folder) / "cgroup.procs") for folder, _, _ in os.walk(top / name)
-        )
-        if empty and _age(top / name) > YOUNG_SECONDS:
+        youngest = min((_age(path) for path in cgroups.folders_of(name)), default=0.0)
+        if youngest > YOUNG_SECONDS and cgroups.is_empty(name):
             removed += cgroups.remove(name)
     return removed
 

@@ -89,6 +89,15 @@ def tree_counters(name: str) -> Counters:
     return found
 
 
+def hierarchies() -> list[Path]:
+    """Where groups lie: one tree on v2, one for each controller and manager on v1."""
+    if is_v2():
+        return [ROOT]
+    with contextlib.suppress(OSError):
+        return [entry for entry in sorted(ROOT.iterdir()) if entry.is_dir()]
+    return []
+
+
 def paths_of(name: str) -> list[Path]:
     return [ROOT / name] if is_v2() else [ROOT / kind / name for kind in CONTROLLERS]
 
@@ -132,12 +141,8 @@ def kill_all(paths: list[Path]) -> None:
 
 def remove(name: str) -> bool:
     """Remove the group and its children everywhere; False if something is still inside."""
-    tops = [ROOT] if is_v2() else [entry for entry in ROOT.iterdir() if entry.is_dir()]
     clean = True
-    for top in tops:
-        path = top / name
-        if not path.is_dir():
-            continue
+    for path in folders_of(name):
         for _ in range(50):
             for folder, _, _ in os.walk(path, topdown=False):
                 with contextlib.suppress(OSError):
@@ -149,9 +154,24 @@ def remove(name: str) -> bool:
     return clean
 
 
+def folders_of(name: str) -> list[Path]:
+    """The group's directory in each hierarchy that has one; an engine fills some of its own."""
+    return [top / name for top in hierarchies() if (top / name).is_dir()]
+
+
+def is_empty(name: str) -> bool:
+    """Whether no process is in the group or below it, in any hierarchy."""
+    return not any(
+        read(Path(folder) / "cgroup.procs")
+        for top in folders_of(name)
+        for folder, _, _ in os.walk(top)
+    )
+
+
 def leftovers() -> list[str]:
-    """Names of groups that runs of any install left behind."""
-    top = ROOT if is_v2() else ROOT / "memory"
-    with contextlib.suppress(OSError):
-        return [entry.name for entry in top.iterdir() if entry.name.startswith(PREFIX)]
-    return []
+    """Names of groups that runs of any install left behind, in whatever hierarchy."""
+    found: set[str] = set()
+    for top in hierarchies():
+        with contextlib.suppress(OSError):
+            found |= {entry.name for entry in top.iterdir() if entry.name.startswith(PREFIX)}
+    return sorted(found)
