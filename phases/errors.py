@@ -10,6 +10,12 @@ class GateNotPassed(DomainError):
     remedy = "Provide the missing evidence, then move again."
 
 
+class GateInputsChanged(GateNotPassed):
+    """The evidence or tasks of this ticket changed while its gate was asked."""
+
+    remedy = "Move again: the gate is then asked about what is there now."
+
+
 class WipExceeded(DomainError):
     """The column is full."""
 

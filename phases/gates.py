@@ -4,8 +4,13 @@ Evidence is verified only if our own run observed it or a second person confirme
 sections are judged on the stored bytes themselves, so their outcome is verified whoever sent them.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import Q
 
 from phases.models import GateRequirement, Phase, PhaseGateArtifact, Task, Ticket
 
@@ -68,6 +73,26 @@ def evaluate(ticket: Ticket, phase: Phase | None = None) -> Evaluation:
         return Evaluation("failed", "waiting_checks", criteria)
     met = all(c.met for c in required)
     return Evaluation("passed" if met else "failed", "ready", criteria)
+
+
+def inputs_digest(ticket: Ticket, phase: Phase) -> str:
+    """SHA-256 over all that `evaluate` reads: the same digest, the same outcome.
+
+    Asked before an evaluation and again under the ticket's lock, it shows what changed between.
+    """
+    asked = phase.requirements.order_by("id").values_list(
+        "id", "kind", "required", "min_evidence", "parameters"
+    )
+    tasks = Task.objects.filter(ticket=ticket).order_by("id").values_list("id", "phase", "status")
+    evidence = (
+        PhaseGateArtifact.objects.filter(Q(phase=phase) | Q(artifact_type="code_changes"))
+        .filter(ticket=ticket)
+        .order_by("id")
+        .values_list("id", "sha256", "source", "verified_by", "visit")
+    )
+    facts = [ticket.visit, phase.expected_outputs, list(asked), list(tasks), list(evidence)]
+    text = json.dumps(facts, sort_keys=True, cls=DjangoJSONEncoder)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _requirements(phase: Phase) -> list[GateRequirement]:

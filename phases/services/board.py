@@ -10,7 +10,7 @@ from guardian.authority import Actor
 from guardian.errors import DomainError, IllegalTransition, Invalid, StaleVersion
 from guardian.outbox import emit
 from phases import events
-from phases.errors import GateNotPassed, OpenTasks, WipExceeded
+from phases.errors import GateInputsChanged, GateNotPassed, OpenTasks, WipExceeded
 from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket
 from phases.services.moves import allowed_targets, transition
 from phases.services.tasks import make_ready, system_actor
@@ -147,6 +147,8 @@ def _follow_pointer(actor: Actor, ticket: Ticket) -> dict[str, Any]:
         moved = transition(
             actor=actor, ticket_id=ticket.pk, to_phase=target, via=PhaseHistory.Via.AUTO
         )
+    except GateInputsChanged as refusal:
+        return _wait(ticket, refusal)
     except GateNotPassed as refusal:
         return _gate_refused(actor, ticket, refusal)
     except (WipExceeded, OpenTasks, IllegalTransition, StaleVersion) as refusal:

@@ -11,7 +11,7 @@ from guardian.authority import Actor
 from guardian.errors import Invalid, NotFound, SelfReview
 from guardian.outbox import emit
 from phases import events
-from phases.gates import Evaluation, evaluate
+from phases.gates import Evaluation, evaluate, inputs_digest
 from phases.models import Phase, PhaseGateArtifact, PhaseGateResult, Task, Ticket
 
 CONTENT_LIMIT_BYTES = 256 * 1024
@@ -199,6 +199,8 @@ def validate_gate(
     if asked is None:
         raise NotFound("There is no such phase.")
     harvest(ticket)
+    # Taken first: a change during the evaluation then counts as one after it.
+    inputs = inputs_digest(ticket, asked)
     outcome = evaluate(ticket, asked)
     result = PhaseGateResult.objects.create(
         team=ticket.team,
@@ -207,7 +209,10 @@ def validate_gate(
         visit=ticket.visit,
         gate_status=outcome.status,
         evaluation=outcome.evaluation,
-        validation_result={"requirements": [c.as_dict() for c in outcome.criteria]},
+        validation_result={
+            "requirements": [c.as_dict() for c in outcome.criteria],
+            "inputs": inputs,
+        },
         blocking_reasons=outcome.reasons,
         validated_by=actor.user,
     )

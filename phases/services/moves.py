@@ -11,16 +11,22 @@ from guardian.authority import GUARDIAN, Actor
 from guardian.errors import AuthorityTooLow, IllegalTransition, Invalid, NotFound, StaleVersion
 from guardian.outbox import emit
 from phases import events
+from phases.context import remember_phase
 from phases.errors import (
+    GateInputsChanged,
     GateNotPassed,
     OpenTasks,
     OverrideNotAllowed,
     TicketClosed,
     WipExceeded,
 )
+from phases.gates import inputs_digest
 from phases.models import BoardColumn, Phase, PhaseGateResult, PhaseHistory, Task, Ticket
 from phases.services.evidence import validate_gate
 from phases.services.tasks import create_entry_task, make_ready, reset_task
+
+# How often the gate is asked anew when its inputs change between the answer and the lock.
+GATE_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +67,30 @@ def transition(
         raise Invalid(path="reason", reason="is needed to block a ticket")
     if queue and kind not in {PhaseHistory.Kind.BACKWARD, PhaseHistory.Kind.UNBLOCK}:
         raise Invalid(path="queue", reason="is only for moves back or out of Blocked")
-    gate = None
-    if kind == PhaseHistory.Kind.FORWARD and target.key in ticket.phase.allowed_transitions:
-        gate, _ = validate_gate(actor=actor, ticket_id=ticket_id)
-    return _move(
-        actor=actor,
-        ticket_id=ticket_id,
-        seen=ticket,
-        target=target,
-        gate=gate,
-        options={
-            "reason": reason,
-            "via": via,
-            "version": version,
-            "override": override,
-            "force": force,
-            "queue": queue,
-        },
-    )
+    options = {
+        "reason": reason,
+        "via": via,
+        "version": version,
+        "override": override,
+        "force": force,
+        "queue": queue,
+    }
+    asks_gate = kind == PhaseHistory.Kind.FORWARD and target.key in ticket.phase.allowed_transitions
+    for attempt in range(1, GATE_ATTEMPTS + 1):
+        gate = validate_gate(actor=actor, ticket_id=ticket_id)[0] if asks_gate else None
+        try:
+            return _move(
+                actor=actor,
+                ticket_id=ticket_id,
+                seen=ticket,
+                target=target,
+                gate=gate,
+                options=options,
+            )
+        except GateInputsChanged:
+            if attempt == GATE_ATTEMPTS:
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _check_powers(actor: Actor, reason: str, *, override: bool, force: bool) -> None:
@@ -125,7 +137,7 @@ def _move(
     _check_still(ticket, seen, target, options["version"])
     kind = _kind(source, target)
     if kind == PhaseHistory.Kind.FORWARD and not options["override"]:
-        _check_gate(gate)
+        _check_gate(gate, ticket)
     column = columns[target.column_id]
     stays = target.column_id == ticket.column_id and ticket.admitted_at is not None
     full = column.is_full and not stays
@@ -184,10 +196,13 @@ def allowed_targets(ticket: Ticket) -> list[str]:
     return list(back.order_by("sequence_order").values_list("key", flat=True))
 
 
-def _check_gate(gate: PhaseGateResult | None) -> None:
+def _check_gate(gate: PhaseGateResult | None, ticket: Ticket) -> None:
+    """The answer given before the lock counts only if nothing it was about has changed since."""
     if gate is None or gate.gate_status != PhaseGateResult.Status.PASSED:
         unmet = gate.blocking_reasons if gate else []
         raise GateNotPassed("; ".join(unmet) or None, unmet=unmet)
+    if gate.validation_result.get("inputs") != inputs_digest(ticket, ticket.phase):
+        raise GateInputsChanged(unmet=["The evidence or tasks changed while the gate was asked."])
 
 
 def _check_no_open_tasks(ticket: Ticket) -> None:
@@ -209,7 +224,7 @@ def _write_move(
 ) -> None:
     source, now = ticket.phase, timezone.now()
     same_phase_again = kind == PhaseHistory.Kind.UNBLOCK and ticket.previous_phase_id == target.pk
-    _remember_phase(ticket)
+    remember_phase(ticket)
     ticket.previous_phase = source
     ticket.phase, ticket.column = target, column
     ticket.phase_entered_at, ticket.rank = now, now.timestamp()
@@ -256,29 +271,6 @@ def _write_move(
     )
     if target.kind == Phase.Kind.DONE:
         emit(events.TICKET_COMPLETED, subject=ticket, actor=actor, number=ticket.number)
-
-
-def _remember_phase(ticket: Ticket) -> None:
-    """What the left phase found out goes on with the ticket."""
-    done = Task.objects.filter(
-        ticket=ticket, phase=ticket.phase, status=Task.Status.COMPLETED
-    ).order_by("completed_at", "id")
-    tasks = [
-        {
-            "id": str(task.pk),
-            "type": task.task_type,
-            "summary": str(task.result.get("summary", ""))[:500],
-            "outputs": task.result.get("outputs", {}),
-        }
-        for task in done
-    ]
-    if tasks:
-        ticket.context = {
-            **ticket.context,
-            "phases": {**ticket.context.get("phases", {}), ticket.phase.key: {"tasks": tasks}},
-            "last_updated_phase": ticket.phase.key,
-        }
-        ticket.context_summary = "; ".join(t["summary"] for t in tasks if t["summary"])[:2000]
 
 
 def _follow_up(actor: Actor, ticket: Ticket, target: Phase, kind: str) -> None:

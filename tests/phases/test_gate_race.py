@@ -1,0 +1,113 @@
+"""A gate's answer counts for a move only while what it was about stays as it was."""
+
+import threading
+
+import pytest
+from django.db import connection, transaction
+
+from guardian.models import Event
+from phases import services
+from phases.errors import GateNotPassed
+from phases.models import BoardColumn, PhaseGateResult, Task, Ticket
+from tests import factories
+
+REQUIREMENTS = "# Scope\n" + "what is asked for " * 30 + "\n# Acceptance criteria\nit works\n"
+PATIENCE_SECONDS = 20
+
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def lead():
+    team = factories.make_team()
+    services.seed_team(team=team)
+    return factories.make_actor(team, "lena", role="operator", authority=4)
+
+
+@pytest.fixture
+def ready_ticket(lead) -> Ticket:
+    """A ticket whose gate passes: its task is completed and its document handed in."""
+    agent = factories.make_actor(lead.team, "coder-1", role="agent", kind="agent")
+    ticket = services.open_ticket(actor=lead, title="x", workflow="software_development")
+    services.add_artifact(
+        actor=agent,
+        ticket_id=ticket.pk,
+        artifact_type="requirements_document",
+        content=REQUIREMENTS,
+    )
+    task = services.claim_tasks(actor=agent, capabilities=["analysis"])[0].task
+    services.complete_task(actor=agent, task_id=task.pk, fence=task.fence, result={})
+    return Ticket.objects.get(pk=ticket.pk)
+
+
+class Mover(threading.Thread):
+    """Moves the ticket on in a connection of its own and keeps what came of it."""
+
+    def __init__(self, lead, ticket: Ticket) -> None:
+        super().__init__()
+        self.lead, self.ticket = lead, ticket
+        self.refusal: GateNotPassed | None = None
+        self.pid = 0
+
+    def run(self) -> None:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                self.pid = cursor.fetchone()[0]
+            services.transition(actor=self.lead, ticket_id=self.ticket.pk, to_phase="PHASE_DESIGN")
+        except GateNotPassed as refusal:
+            self.refusal = refusal
+        finally:
+            connection.close()
+
+    def wait_until_blocked(self) -> None:
+        """Until it has asked the gate and waits for the column that this thread holds."""
+        moment = threading.Event()
+        for _ in range(PATIENCE_SECONDS * 100):
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT cardinality(pg_blocking_pids(%s))", [self.pid])
+                if self.pid and cursor.fetchone()[0]:
+                    return
+            moment.wait(0.01)
+        raise AssertionError("the move never waited for the column")
+
+
+def move_while(lead, ticket: Ticket, change) -> Mover:
+    """Ask the gate, then `change` the ticket before the mover gets the column's lock."""
+    mover = Mover(lead, ticket)
+    with transaction.atomic():
+        BoardColumn.objects.select_for_update().get(pk=ticket.column_id)
+        mover.start()
+        mover.wait_until_blocked()
+        change()
+    mover.join(PATIENCE_SECONDS)
+    return mover
+
+
+def test_refuses_the_move_when_a_task_appeared_after_the_gate_was_asked(lead, ready_ticket):
+    def add_task() -> None:
+        services.create_task(actor=lead, ticket=ready_ticket, task_type="more", title="More")
+
+    mover = move_while(lead, ready_ticket, add_task)
+
+    assert mover.refusal is not None
+    assert mover.refusal.data["unmet"] == ["1 of 2 tasks of this phase are not completed."]
+    assert Ticket.objects.get(pk=ready_ticket.pk).phase.key == "PHASE_REQUIREMENTS"
+    answers = PhaseGateResult.objects.order_by("id").values_list("gate_status", flat=True)
+    assert list(answers) == ["passed", "failed"]
+
+
+def test_asks_again_and_moves_when_the_change_leaves_the_gate_passed(lead, ready_ticket):
+    def add_note() -> None:
+        services.add_artifact(
+            actor=lead, ticket_id=ready_ticket.pk, artifact_type="note", content="by the way"
+        )
+
+    mover = move_while(lead, ready_ticket, add_note)
+
+    assert mover.refusal is None
+    moved = Ticket.objects.get(pk=ready_ticket.pk)
+    assert moved.phase.key == "PHASE_DESIGN"
+    assert PhaseGateResult.objects.filter(gate_status="passed").count() == 2
+    assert Event.objects.filter(kind="phases.ticket.phase_changed").count() == 1
+    assert Task.objects.still_open().filter(ticket=moved).exists()
