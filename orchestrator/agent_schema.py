@@ -66,7 +66,7 @@ class _Loader(yaml.CSafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
             raise yaml.YAMLError("anchors and aliases are not allowed")
-        return super().compose_node(parent, index)
+        return super().compose_node(parent, index)  # type: ignore[misc]  # the stub of the C loader lacks it
 
 
 def read(text: str) -> AgentSpec:

@@ -4,15 +4,40 @@ from guardian import events as guardian_events
 from guardian.models import Event, Team
 from guardian.outbox import on
 from memory import services as memory
+from orchestrator import events, services
 from orchestrator.services import attempt_id
 from phases import events as phases_events
 from phases.models import Task
-from tools import services as tools
 
 
 @on(guardian_events.TEAM_CREATED)
-def give_new_team_its_tools(event: Event) -> None:
-    tools.seed_team(team=Team.objects.get(pk=event.subject_id))
+def give_new_team_its_agents_and_tools(event: Event) -> None:
+    services.seed_agents(team=Team.objects.get(pk=event.subject_id))
+
+
+@on(phases_events.TASK_READIED)
+def find_an_agent_for_ready_task(event: Event) -> None:
+    _dispatch(event)
+
+
+@on(phases_events.BOARD_SLOT_FREED)
+def find_agents_when_a_column_has_room(event: Event) -> None:
+    _dispatch(event)
+
+
+@on(events.EXECUTION_FINISHED)
+def give_the_free_slot_away(event: Event) -> None:
+    _dispatch(event)
+
+
+@on(events.RUNTIME_SWITCHED)
+def go_on_when_the_runtime_is_started(event: Event) -> None:
+    _dispatch(event)
+
+
+def _dispatch(event: Event) -> None:
+    if event.team_id is not None:
+        services.request_dispatch(team_id=event.team_id)
 
 
 @on(phases_events.TASK_COMPLETED)

@@ -7,8 +7,8 @@ from django.db import transaction
 
 from guardian import services as guardian
 from guardian.models import Team
+from orchestrator.services.agents import seed_agents
 from phases import services as phases
-from tools import services as tools
 
 
 def attempt_id(*, task_id: UUID, fence: int) -> UUID:
@@ -28,7 +28,7 @@ def bootstrap() -> Team:
     admin = guardian.ensure_admin(team=team, password=settings.ADMIN_PASSWORD)
     guardian.build_first_pack()
     phases.seed_team(team=team)
-    tools.seed_team(team=team)
+    seed_agents(team=team)
     if settings.BOOTSTRAP_TOKEN:
         guardian.ensure_bootstrap_token(text=settings.BOOTSTRAP_TOKEN, team=team, user=admin)
     return team
