@@ -134,7 +134,7 @@ class Capability:
 
 def _faults(schema: Schema, value: Any, root: str) -> Iterator[dict[str, str]]:
     validator = jsonschema.Draft202012Validator(
-        schema, format_checker=jsonschema.FormatChecker(["uuid", "date", "date-time"])
+        schema, format_checker=jsonschema.FormatChecker(["uuid", "date"])
     )
     for number, fault in enumerate(validator.iter_errors(value)):
         if number == MOST_FAULTS:

@@ -76,7 +76,7 @@ def test_arguments_outside_the_contract_are_refused_with_their_path(echo):
 
 
 def test_an_answer_outside_the_contract_is_refused(echo):
-    with pytest.raises(CapabilityResultInvalid, match="unit.echo answered result.text"):
+    with pytest.raises(CapabilityResultInvalid, match=r"unit\.echo answered result\.text"):
         capabilities.find("unit.echo").check_result({"text": 3})
     with pytest.raises(CapabilityResultInvalid, match="answered list"):
         as_answer([], "unit.echo")
