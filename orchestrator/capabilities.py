@@ -104,16 +104,28 @@ class Capability:
     source: str
     example: dict[str, Any] = field(default_factory=dict)
 
+    @staticmethod
+    def faults(schema: Schema, value: Any, root: str) -> Iterator[dict[str, str]]:
+        """What a value breaks of a contract, at most 20 faults, with paths below `root`."""
+        validator = jsonschema.Draft202012Validator(
+            schema, format_checker=jsonschema.FormatChecker(["uuid", "date"])
+        )
+        for number, fault in enumerate(validator.iter_errors(value)):
+            if number == MOST_FAULTS:
+                return
+            path = ".".join([root, *map(str, fault.absolute_path)])
+            yield {"path": path, "code": "invalid", "message": fault.message[:300]}
+
     def check_args(self, args: Any) -> None:
         """Raises CapabilityInputInvalid with the path of each fault."""
-        faults = list(_faults(self.inputs, args, "args"))
+        faults = list(self.faults(self.inputs, args, "args"))
         if faults:
             first = f"{faults[0]['path']}: {faults[0]['message']}"
             raise CapabilityInputInvalid(first, errors=faults, capability=self.name)
 
     def check_result(self, result: Any) -> None:
         """Raises CapabilityResultInvalid with the path of each fault."""
-        faults = list(_faults(self.outputs, result, "result"))
+        faults = list(self.faults(self.outputs, result, "result"))
         if faults:
             first = f"{self.name} answered {faults[0]['path']}: {faults[0]['message']}"
             raise CapabilityResultInvalid(first, errors=faults, capability=self.name)
@@ -130,17 +142,6 @@ class Capability:
             "ttl_seconds": self.ttl_seconds if answer.ttl_seconds is None else answer.ttl_seconds,
             "confidence": answer.confidence,
         }
-
-
-def _faults(schema: Schema, value: Any, root: str) -> Iterator[dict[str, str]]:
-    validator = jsonschema.Draft202012Validator(
-        schema, format_checker=jsonschema.FormatChecker(["uuid", "date"])
-    )
-    for number, fault in enumerate(validator.iter_errors(value)):
-        if number == MOST_FAULTS:
-            return
-        path = ".".join([root, *map(str, fault.absolute_path)])
-        yield {"path": path, "code": "invalid", "message": fault.message[:300]}
 
 
 _capabilities: dict[str, Capability] = {}

@@ -275,8 +275,9 @@ class PatternRun(FSMModelMixin, TeamRow):
     @transition(state, [State.RUNNING, State.WAITING], State.QUEUED)
     def requeue(self) -> None:
         """Its host is lost, or what it waited for has come: the next host goes on from here."""
+        if self.state == self.State.RUNNING:
+            self.attempt += 1
         self.lease_until = None
-        self.attempt += 1
 
     @transition(state, State.RUNNING, State.SUCCEEDED)
     def succeed(self) -> None:
