@@ -146,3 +146,30 @@ class HostLost(DomainError):
     """The hosts that ran this died, one after another."""
 
     code = "host_lost"
+
+
+# The workshop
+
+
+class SourceInvalid(Invalid):
+    """The ticket names no source that can be opened."""
+
+    code = "source_invalid"
+    remedy = "Give context.source as {kind: archive, file_id} or {kind: self}."
+
+
+class RunOfToolFailed(DomainError):
+    """A run of a tool ended badly."""
+
+    def __init__(self, detail: str, *, code: str, permanent: bool, **data: object) -> None:
+        super().__init__(detail, **data)
+        # Each kind of bad end keeps the name that tools gave it.
+        self.code = code  # type: ignore[misc]  # of the class everywhere else
+        self.permanent = permanent  # type: ignore[misc]  # of the class everywhere else
+
+
+class EvidenceNotOurs(DomainError):
+    """Evidence is written only from a run of a tool that this task made itself."""
+
+    code = "evidence_not_ours"
+    status = 403

@@ -1,7 +1,7 @@
 """The verbs of the orchestrator: the only writers of its rows."""
 
 from orchestrator.services.agents import publish_version, register_version, seed_agents
-from orchestrator.services.dispatch import dispatch, place, request_dispatch
+from orchestrator.services.dispatch import agent_actor, dispatch, place, request_dispatch
 from orchestrator.services.executions import finish_execution, start_execution, sweep_executions
 from orchestrator.services.installation import attempt_id, bootstrap
 from orchestrator.services.runtime import (
@@ -14,6 +14,7 @@ from orchestrator.services.runtime import (
 )
 
 __all__ = [
+    "agent_actor",
     "attempt_id",
     "bootstrap",
     "dispatch",

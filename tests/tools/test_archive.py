@@ -1,5 +1,6 @@
 """Unpacking what nobody vouches for."""
 
+import gzip
 import tarfile
 import zipfile
 
@@ -132,3 +133,21 @@ def test_does_not_believe_the_size_a_zip_claims(unpacked, tmp_path):
 @pytest.mark.slow
 def test_refuses_a_300_mib_bomb(unpacked, tmp_path):
     assert refused(unpacked, tmp_path, bomb(300 * 1024 * 1024)) == "archive_too_large"
+
+
+@pytest.mark.selfcheck
+def test_no_cut_of_a_compressed_archive_passes_for_a_shorter_one(unpacked, tmp_path):
+    whole = tar_gz({f"p/f{number}.py": f"x = {number}\n" for number in range(40)})
+
+    codes = {refused(unpacked, tmp_path, whole[:cut]) for cut in range(20, len(whole), 37)}
+
+    assert codes == {"archive_invalid"}
+
+
+@pytest.mark.selfcheck
+def test_a_plain_tar_needs_its_end_mark(unpacked, tmp_path):
+    whole = gzip.decompress(tar_gz({"p/a.py": "x = 1\n", "p/b.py": "y = 2\n"}))
+    members = 4 * 512
+
+    assert refused(unpacked, tmp_path, whole[:members]) == "archive_invalid"
+    assert refused(unpacked, tmp_path, whole[: members - 512]) == "archive_invalid"

@@ -4,6 +4,8 @@ Runs in a limited child process or inside the sandbox, never in a server process
 names and devices refuse the archive whole; links are skipped and listed.
 """
 
+import bz2
+import gzip
 import lzma
 import os
 import re
@@ -13,6 +15,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -126,25 +129,65 @@ def refuse_device(name: str) -> None:
     raise ArchiveRefused("archive_unsafe", f"It has a device or pipe: {printable(name)}.")
 
 
+class _Member(tarfile.TarInfo):
+    """A header of a tar. Python's reader takes a cut-off archive for a short one; this one does
+    not: only the end mark ends an archive.
+    """
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> "_Member":
+        try:
+            return super().fromtarfile(tar)
+        except (tarfile.TruncatedHeaderError, tarfile.EmptyHeaderError) as error:  # type: ignore[attr-defined]  # the stub lacks them
+            raise EOFError("the end mark of the archive is missing") from error
+
+
+@contextmanager
+def plain_stream(source: Path) -> Iterator[Any]:
+    """The bytes of a tar, unpacked on the fly; checksums are verified where the stream ends."""
+    with source.open("rb") as raw:
+        head = raw.read(6)
+        raw.seek(0)
+        opened: Any = raw
+        if head.startswith(b"\x1f\x8b"):
+            opened = gzip.GzipFile(fileobj=raw)
+        elif head.startswith(b"BZh"):
+            opened = bz2.BZ2File(raw)
+        elif head.startswith(b"\xfd7zXZ\x00"):
+            opened = lzma.LZMAFile(raw)  # noqa: SIM115  closed by the next line
+        with opened:
+            yield opened
+
+
 def unpack_tar(source: Path, work: Unpacking) -> None:
-    with source.open("rb") as raw, tarfile.open(fileobj=raw, mode="r|*") as tar:
-        for member in tar:
-            work.count_entry()
-            # Names are judged for every member, links included, before its kind is.
-            safe_parts(member.name)
-            if member.isdir():
-                work.folder(member.name)
-            elif member.issym() or member.islnk():
-                work.skip(member.name, "symbolic link" if member.issym() else "hard link")
-            elif member.isreg():
-                work.expect(member.size)
-                content = tar.extractfile(member)
-                if content is None:
-                    raise ArchiveRefused("archive_invalid", "A member cannot be read.")
-                work.file(member.name, member.size, content, executable=bool(member.mode & 0o100))
-            else:
-                refuse_device(member.name)
-            tar.members = []  # type: ignore[attr-defined]  # a stream of many members must not pile up in memory
+    with plain_stream(source) as stream:
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as tar:
+            for member in tar:
+                unpack_member(tar, member, work)
+                tar.members = []  # type: ignore[attr-defined]  # a stream of many members must not pile up in memory
+        # What follows the end mark is read for its checksum alone, and counts like content.
+        rest = 0
+        while piece := stream.read(PIECE):
+            rest += len(piece)
+            work.expect(rest)
+
+
+def unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, work: Unpacking) -> None:
+    work.count_entry()
+    # Names are judged for every member, links included, before its kind is.
+    safe_parts(member.name)
+    if member.isdir():
+        work.folder(member.name)
+    elif member.issym() or member.islnk():
+        work.skip(member.name, "symbolic link" if member.issym() else "hard link")
+    elif member.isreg():
+        work.expect(member.size)
+        content = tar.extractfile(member)
+        if content is None:
+            raise ArchiveRefused("archive_invalid", "A member cannot be read.")
+        work.file(member.name, member.size, content, executable=bool(member.mode & 0o100))
+    else:
+        refuse_device(member.name)
 
 
 def unpack_zip(source: Path, work: Unpacking) -> None:
