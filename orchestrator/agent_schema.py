@@ -5,9 +5,9 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from guardian import strict_yaml
 from guardian.errors import Invalid
 
 LIMIT_BYTES = 64 * 1024
@@ -60,26 +60,14 @@ class AgentSpec(_Strict):
     runtime: Runtime = Runtime()
 
 
-class _Loader(yaml.CSafeLoader):
-    """The safe loader that refuses aliases: a small file must not grow without bound."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("anchors and aliases are not allowed")
-        return super().compose_node(parent, index)  # type: ignore[misc]  # the stub of the C loader lacks it
-
-
 def read(text: str) -> AgentSpec:
     """An agent from YAML or JSON. Raises DefinitionInvalid with the path of each fault."""
     if len(text.encode()) > LIMIT_BYTES:
         raise DefinitionInvalid(path="", reason="must be at most 64 KiB")
     try:
-        raw = yaml.load(text, Loader=_Loader)  # noqa: S506  a subclass of the safe loader
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f"line {where.line + 1}: " if where else ""
-        what = getattr(error, "problem", None) or str(error)
-        raise DefinitionInvalid(path="", reason=f"{line}{what}") from error
+        raw = strict_yaml.load(text)
+    except strict_yaml.YamlInvalid as error:
+        raise DefinitionInvalid(path="", reason=error.detail) from error
     return check(raw)
 
 

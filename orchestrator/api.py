@@ -161,7 +161,11 @@ class FailView(APIView):
             "not_before": task.not_before,
         }
         return Response(
-            {"status": task.status, "permanent": failed, "retry": None if failed else retry}
+            {
+                "status": task.status,
+                "permanent": failed,
+                "retry": retry if task.status == "pending" else None,
+            }
         )
 
 

@@ -1,5 +1,7 @@
 """Start-up of the orchestrator app."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -12,3 +14,4 @@ class OrchestratorConfig(AppConfig):
         from django.utils.module_loading import autodiscover_modules
 
         autodiscover_modules("receivers")
+        import_module("orchestrator.workshop")  # puts its capabilities into the map

@@ -1,6 +1,7 @@
 """The verbs of the orchestrator: the only writers of its rows."""
 
 from orchestrator.services.agents import publish_version, register_version, seed_agents
+from orchestrator.services.demo import open_demo_ticket
 from orchestrator.services.dispatch import agent_actor, dispatch, place, request_dispatch
 from orchestrator.services.executions import finish_execution, start_execution, sweep_executions
 from orchestrator.services.installation import attempt_id, bootstrap
@@ -19,6 +20,7 @@ __all__ = [
     "bootstrap",
     "dispatch",
     "finish_execution",
+    "open_demo_ticket",
     "pause_agent",
     "place",
     "publish_version",

@@ -8,6 +8,7 @@ from django.db import transaction
 from guardian import services as guardian
 from guardian.models import Team
 from orchestrator.services.agents import seed_agents
+from orchestrator.services.demo import open_demo_ticket
 from phases import services as phases
 
 
@@ -18,7 +19,8 @@ def attempt_id(*, task_id: UUID, fence: int) -> UUID:
 
 @transaction.atomic
 def bootstrap() -> Team:
-    """What every installation has before it starts: team, admin, price pack, workflows, tools.
+    """What every installation has before it starts: team, admin, price pack, workflows,
+    agents with their tools, and a ticket to look at.
 
     Doing it again changes nothing that exists.
     """
@@ -29,6 +31,8 @@ def bootstrap() -> Team:
     guardian.build_first_pack()
     phases.seed_team(team=team)
     seed_agents(team=team)
+    if settings.DEMO:
+        open_demo_ticket(team=team)
     if settings.BOOTSTRAP_TOKEN:
         guardian.ensure_bootstrap_token(text=settings.BOOTSTRAP_TOKEN, team=team, user=admin)
     return team

@@ -115,9 +115,13 @@ def fail_task(
 ) -> Task:
     """Report a failure: the task is tried again later, or failed for good.
 
+    Where a cancel was asked for, this is its end.
     Raises LeaseLost, NotFound.
     """
     task = _held(actor=actor, task_id=task_id, fence=fence)
+    if task.cancel_deadline is not None:
+        cancel_now(task, actor=actor, reason=task.cancel_reason)
+        return task
     final = permanent if permanent is not None else _sounds_permanent(message)
     end_attempt(task, code=code, message=message, permanent=final, after=retry_after_seconds)
     return task
@@ -168,9 +172,13 @@ def release_task(
 ) -> Task:
     """Put a held task back in the queue; without a fence an operator (level 3) takes it back.
 
+    Where a cancel was asked for, this is its end.
     Raises LeaseLost, NotFound, AuthorityTooLow, IllegalTransition.
     """
     task = _held(actor=actor, task_id=task_id, fence=fence)
+    if task.cancel_deadline is not None:
+        cancel_now(task, actor=actor, reason=task.cancel_reason)
+        return task
     end_task(task=task, reason="released")
     task.give_back()
     if handoff:

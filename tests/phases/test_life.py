@@ -193,6 +193,22 @@ class TestLease:
         assert task.status == "failed"
 
 
+class TestCancel:
+    @pytest.mark.parametrize("end", ["release", "fail"])
+    def test_a_holder_that_hears_of_a_cancel_ends_the_task_for_good(self, held, agent, lead, end):
+        services.cancel_task(actor=lead, task_id=held.pk, reason="not needed", grace_seconds=60)
+
+        if end == "release":
+            services.release_task(actor=agent, task_id=held.pk, fence=held.fence, reason="heard")
+        else:
+            services.fail_task(
+                actor=agent, task_id=held.pk, fence=held.fence, code="stopped", message="heard"
+            )
+
+        assert Task.objects.get(pk=held.pk).status == "cancelled"
+        assert not ReadyTask.objects.filter(task=held).exists()
+
+
 class TestDependencies:
     def test_completion_readies_what_waited(self, ticket, agent, lead):
         first = Task.objects.get(ticket=ticket)
