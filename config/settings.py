@@ -148,6 +148,36 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 
+# The operators' admin. Its colours are those of the board.
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Lemnos",
+    "SITE_HEADER": "Lemnos",
+    "SITE_SUBHEADER": "Operators",
+    "SITE_URL": "/",
+    "SITE_SYMBOL": "deployed_code",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {
+        "show_search": True,
+        "navigation": "guardian.console.navigation",
+    },
+    "COLORS": {
+        "primary": {
+            "50": "#fff7ed",
+            "100": "#ffedd5",
+            "200": "#fed7aa",
+            "300": "#fdba74",
+            "400": "#fb923c",
+            "500": "#fb8c4e",
+            "600": "#c2410c",
+            "700": "#9a3412",
+            "800": "#7c2d12",
+            "900": "#6a2410",
+            "950": "#431407",
+        },
+    },
+}
+
 # JSON bodies stay small; files have their own endpoint and their own limit.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 21 * 1024 * 1024
 JSON_BODY_LIMIT = 1024 * 1024

@@ -1,27 +1,75 @@
 """Guardian in the operators' admin."""
 
-from django.contrib import admin
+from typing import Any
 
-from guardian import models
-from guardian.operators import RecordAdmin
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.db.models import F, QuerySet
+from django.http import HttpRequest
+
+from guardian import console, models, services
+from guardian.authority import GUARDIAN, Actor
+from guardian.operators import RecordAdmin, reasoned_action
+
+# Rights come from role, scope and authority; groups of Django permissions would grant nothing.
+admin.site.unregister(Group)
+admin.site.index_template = "guardian/operators/home.html"
+admin.site.index_title = "Overview"
+admin.site.site_title = admin.site.site_header = "Lemnos"
 
 
 @admin.register(models.User)
 class UserAdmin(RecordAdmin):
+    section = "People"
+    icon = "person"
+    team_path = "memberships__team"
     list_display = ["username", "display_name", "kind", "is_staff", "is_active", "created_at"]
     list_filter = ["kind", "is_staff", "is_active"]
     search_fields = ["username", "display_name"]
     exclude = ["password"]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).distinct()
+
+    def team_of(self, row: models.User) -> None:
+        """A user may be in several teams."""
+
 
 @admin.register(models.Team)
 class TeamAdmin(RecordAdmin):
+    section = "People"
+    icon = "groups"
+    team_path = "id"
     list_display = ["name", "slug", "created_at"]
     search_fields = ["name", "slug"]
+
+    def team_of(self, row: models.Team) -> models.Team:
+        return row
+
+    @reasoned_action(
+        label="Stop new work",
+        scope="guardian:intervene",
+        level=GUARDIAN,
+        danger=True,
+        fields=lambda _: {
+            "everywhere": forms.BooleanField(required=False, label="In every team (needs level 5)")
+        },
+    )
+    def stop_new_work(
+        self, *, actor: Actor, row: models.Team, reason: str, everywhere: bool
+    ) -> None:
+        """Turns the kill switch on: nothing new is claimed or run until somebody turns it off.
+
+        What runs already goes on to its end.
+        """
+        services.set_kill_switch(actor=actor, on=True, reason=reason, everywhere=everywhere)
 
 
 @admin.register(models.Membership)
 class MembershipAdmin(RecordAdmin):
+    section = "People"
+    icon = "badge"
     list_display = ["user", "team", "role", "authority"]
     list_filter = ["role", "authority"]
     list_select_related = ["user", "team"]
@@ -30,15 +78,29 @@ class MembershipAdmin(RecordAdmin):
 
 @admin.register(models.ApiToken)
 class ApiTokenAdmin(RecordAdmin):
+    section = "People"
+    icon = "key"
     list_display = ["name", "key_id", "user", "team", "can_write", "expires_at", "revoked_at"]
     list_filter = ["can_write", "team"]
     list_select_related = ["user", "team"]
     search_fields = ["name", "key_id", "user__username"]
     exclude = ["secret_hash", "pepper_id"]
 
+    @reasoned_action(
+        label="Revoke",
+        scope="tokens:self",
+        danger=True,
+        fits=lambda token: token.revoked_at is None,
+    )
+    def revoke(self, *, actor: Actor, row: models.ApiToken, reason: str) -> None:
+        """Ends this token at once; it never works again. Others' tokens need `tokens:admin`."""
+        services.revoke_token(actor=actor, token_id=row.pk, reason=reason)
+
 
 @admin.register(models.Event)
 class EventAdmin(RecordAdmin):
+    section = "Events"
+    icon = "history"
     list_display = ["seq", "kind", "actor", "subject_label", "subject_id", "created_at"]
     list_filter = ["priority", "source", "actor_kind"]
     list_select_related = ["actor"]
@@ -48,14 +110,42 @@ class EventAdmin(RecordAdmin):
 
 @admin.register(models.Delivery)
 class DeliveryAdmin(RecordAdmin):
+    section = "Events"
+    icon = "move_to_inbox"
+    team_path = "event__team"
+    list_select_related = ["event__team"]
     list_display = ["seq", "handler", "state", "attempts", "duration_ms", "processed_at"]
     list_filter = ["state", "handler"]
     search_fields = ["handler"]
     ordering = ["-id"]
 
+    @reasoned_action(
+        label="Try again now",
+        scope="system:operate",
+        fits=lambda delivery: delivery.state != models.Delivery.State.DONE,
+    )
+    def retry(self, *, actor: Actor, row: models.Delivery, reason: str) -> None:
+        """The relay runs this receiver at once, with all its attempts before it."""
+        services.retry_delivery(actor=actor, delivery_id=row.pk, reason=reason)
+
+    @reasoned_action(
+        label="Set aside",
+        scope="system:operate",
+        danger=True,
+        fits=lambda delivery: delivery.state == models.Delivery.State.PENDING,
+    )
+    def park(self, *, actor: Actor, row: models.Delivery, reason: str) -> None:
+        """Parks this receiver: its effect stays away until somebody tries it again."""
+        services.park_delivery(actor=actor, delivery_id=row.pk, reason=reason)
+
 
 @admin.register(models.IdempotencyKey)
 class IdempotencyKeyAdmin(RecordAdmin):
+    section = "Events"
+    icon = "content_copy"
+    team_path = None
+    view_level = 5  # stored answers may name anything of any team
+    exclude = ["body"]
     list_display = ["key", "owner", "status", "created_at"]
     list_filter = ["status"]
     search_fields = ["key"]
@@ -63,44 +153,109 @@ class IdempotencyKeyAdmin(RecordAdmin):
 
 @admin.register(models.ErrorLog)
 class ErrorLogAdmin(RecordAdmin):
+    section = "Guard"
+    icon = "bug_report"
+    list_select_related = ["team"]
     list_display = ["error_type", "component", "severity", "count", "last_seen_at", "resolved_at"]
     list_filter = ["severity", "component"]
     search_fields = ["error_type", "error_message"]
 
+    @reasoned_action(
+        label="Mark as resolved",
+        scope="system:operate",
+        fits=lambda error: error.resolved_at is None,
+    )
+    def resolve(self, *, actor: Actor, row: models.ErrorLog, reason: str) -> None:
+        """Closes this error. The same cause coming back opens a new row."""
+        services.resolve_error(actor=actor, error_id=row.pk, reason=reason)
+
 
 @admin.register(models.GuardianAction)
 class GuardianActionAdmin(RecordAdmin):
+    section = "Guard"
+    icon = "gavel"
     list_display = ["kind", "state", "team", "initiated_by", "reason", "created_at"]
     list_filter = ["kind", "state"]
     list_select_related = ["team", "initiated_by"]
     search_fields = ["reason", "target_id"]
 
+    @reasoned_action(
+        label="Turn the kill switch off",
+        scope="guardian:intervene",
+        level=GUARDIAN,
+        bulk=False,
+        fits=lambda order: (order.kind, order.state) == ("kill_switch", "executed"),
+    )
+    def lift_kill_switch(self, *, actor: Actor, row: models.GuardianAction, reason: str) -> None:
+        """New work may start again, in the team or everywhere, as the switch was set."""
+        services.set_kill_switch(
+            actor=actor, on=False, reason=reason, everywhere=row.team_id is None
+        )
+
 
 @admin.register(models.ResourceLock)
 class ResourceLockAdmin(RecordAdmin):
+    section = "Guard"
+    icon = "lock"
     list_display = ["resource_type", "resource_id", "mode", "state", "holder", "expires_at"]
     list_filter = ["state", "mode", "resource_type"]
     list_select_related = ["holder"]
     search_fields = ["resource_id"]
 
+    @reasoned_action(
+        label="Release",
+        scope="locks:break",
+        level=GUARDIAN,
+        danger=True,
+        fits=lambda lock: lock.state == models.ResourceLock.State.HELD,
+    )
+    def release(self, *, actor: Actor, row: models.ResourceLock, reason: str) -> None:
+        """Breaks this lock: whoever holds it is refused from now on by its old fence."""
+        services.break_lock(actor=actor, lock_id=row.pk, reason=reason)
+
 
 @admin.register(models.PricePack)
 class PricePackAdmin(RecordAdmin):
+    section = "Money"
+    icon = "sell"
+    team_path = None
+    list_select_related = ["superseded_by"]
     list_display = ["id", "asof_date", "status", "built_at"]
     list_filter = ["status"]
     search_fields = ["id"]
 
 
+class Overrun(admin.SimpleListFilter):
+    """Whether what is spent and reserved has reached the limit."""
+
+    title = "use"
+    parameter_name = "use"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("over", "At or over the limit")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return over_limit(queryset) if self.value() == "over" else queryset
+
+
+def over_limit(budgets: QuerySet[Any]) -> QuerySet[Any]:
+    return budgets.filter(limit__lte=F("spent") + F("reserved"))
+
+
 @admin.register(models.Budget)
 class BudgetAdmin(RecordAdmin):
+    section = "Money"
+    icon = "account_balance_wallet"
     list_display = ["scope_type", "scope_id", "team", "limit", "spent", "reserved", "period"]
-    list_filter = ["scope_type", "period"]
+    list_filter = [Overrun, "scope_type", "period"]
     list_select_related = ["team"]
     search_fields = ["scope_id"]
 
 
 @admin.register(models.CostRecord)
 class CostRecordAdmin(RecordAdmin):
+    section = "Money"
+    icon = "receipt_long"
     list_display = ["kind", "amount", "provider", "model", "ticket_id", "task_id", "created_at"]
     list_filter = ["kind", "provider"]
     search_fields = ["ticket_id", "task_id", "model"]
@@ -108,5 +263,40 @@ class CostRecordAdmin(RecordAdmin):
 
 @admin.register(models.WorkerHost)
 class WorkerHostAdmin(RecordAdmin):
+    section = "Events"
+    icon = "dns"
+    team_path = None
+    list_filter = ["heartbeat_at"]
     list_display = ["name", "queues", "concurrency", "started_at", "heartbeat_at"]
     search_fields = ["name"]
+
+
+console.tile(
+    "Kill switch on",
+    models.GuardianAction,
+    where={"kind__exact": "kill_switch", "state__exact": "executed"},
+    group="attention",
+)
+console.tile(
+    "Orders to decide",
+    models.GuardianAction,
+    where={"state__exact": "proposed"},
+    group="attention",
+)
+console.tile(
+    "Receivers set aside",
+    models.Delivery,
+    where={"state__exact": "parked"},
+    group="attention",
+)
+console.tile(
+    "Open errors", models.ErrorLog, where={"resolved_at__isnull": "True"}, group="attention"
+)
+console.tile(
+    "Budgets at their limit",
+    models.Budget,
+    where={"use": "over"},
+    narrow=over_limit,
+    group="attention",
+)
+console.tile("Locks held", models.ResourceLock, where={"state__exact": "held"}, group="running")

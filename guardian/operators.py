@@ -1,16 +1,57 @@
-"""What every page of the operators' admin shares: rows are read here and changed by services."""
+"""What every page of the operators' admin shares: rows are read here and changed by services.
 
-from typing import Any
+A button is a method under `reasoned_action`: shown to those who may, on rows it fits; it leads to
+a page that says what will happen and asks for a reason; then it calls one service.
+"""
 
-from django.http import HttpRequest
-from unfold.admin import ModelAdmin
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, ClassVar
+
+from django import forms
+from django.apps import apps
+from django.contrib import messages
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+
+from guardian import links
+from guardian.authority import Actor, actor_for
+from guardian.buttons import Button, Fields, ReasonForm, reasoned_action
+from guardian.columns import column_of
+from guardian.errors import DomainError, Forbidden
+from guardian.identity import session_actor
+
+if apps.is_installed("unfold"):
+    from unfold.admin import ModelAdmin
+else:  # the plain admin shows the same pages, less handsomely
+    from django.contrib.admin import ModelAdmin
+
+ROWS_AT_ONCE = 100
 
 
-class RecordAdmin(ModelAdmin):
+class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold comes without types
     """Rows to search, filter and follow; nothing is added, edited or deleted by hand."""
 
     show_full_result_count = False
     list_per_page = 50
+    change_form_template = "guardian/operators/record.html"
+    # The group and sign in the side bar; the app's own unless a model belongs elsewhere.
+    section: ClassVar[str] = ""
+    icon: ClassVar[str] = "data_object"
+    # Where a row's team is found; None: the row belongs to the whole installation.
+    team_path: ClassVar[str | None] = "team"
+    # The least authority to see these rows at all.
+    view_level: ClassVar[int] = 1
+
+    class Media:
+        css = {"all": ["lemnos/admin.css"]}
+
+    # Who sees what
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -20,3 +61,203 @@ class RecordAdmin(ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        if not super().has_view_permission(request, obj):
+            return False
+        if self.view_level == 1:
+            return True
+        actor = _actor_or_none(request)
+        return actor is not None and actor.authority >= self.view_level
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return super().has_module_permission(request) and self.has_view_permission(request)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Rows of the operator's teams and those of the whole installation."""
+        rows: QuerySet[Any] = super().get_queryset(request)
+        if self.team_path is None:
+            return rows
+        teams = _once(request, "teams", partial(_teams_of, request.user))
+        return rows.filter(Q(**{f"{self.team_path}__in": teams}) | Q(**{self.team_path: None}))
+
+    def team_of(self, row: Any) -> Any:
+        """The team a row belongs to; None for what belongs to the whole installation."""
+        for name in (self.team_path or "").split("__"):
+            row = getattr(row, name, None) if name else None
+        return row
+
+    def actor_on(self, request: HttpRequest, row: Any) -> Actor:
+        """Who the operator is in the row's team. Raises Forbidden."""
+        team = self.team_of(row)
+        if team is None:
+            return _once(request, "actor", partial(session_actor, request))
+        return _once(request, f"actor in {team.pk}", partial(actor_for, request.user, team))  # type: ignore[arg-type]  # only users pass the admin's door
+
+    # Lists
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        names = list(super().get_list_display(request))
+        return [names[0], *(self._column(name) for name in names[1:])]
+
+    def _column(self, name: Any) -> Any:
+        own = not isinstance(name, str) or hasattr(type(self), name)
+        return name if own else column_of(self.model, name)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """The buttons that may be pressed for many rows at once."""
+        actor = _actor_or_none(request)
+        if actor is None:
+            return {}
+        return {
+            name: (partial(self._for_many, button=button), name, button.label)
+            for name, button in self.buttons().items()
+            if button.bulk and button.allowed_to(actor)
+        }
+
+    def _for_many(
+        self, _admin: Any, request: HttpRequest, queryset: QuerySet[Any], *, button: Button
+    ) -> HttpResponse | None:
+        rows = list(queryset[: ROWS_AT_ONCE + 1])
+        if len(rows) > ROWS_AT_ONCE:
+            self.message_user(request, f"At most {ROWS_AT_ONCE} rows at once.", messages.ERROR)
+            return None
+        form = self._form(button, rows[0], request if "confirmed" in request.POST else None)
+        if not form.is_bound or not form.is_valid():
+            return self._confirmation(request, button, rows, form)
+        for row in rows:
+            self._press(request, button, row, form.cleaned_data)
+        return None
+
+    # One row
+
+    @classmethod
+    def buttons(cls) -> dict[str, Button]:
+        """In the order they are written."""
+        members = (value for base in reversed(cls.__mro__) for value in vars(base).values())
+        found = (getattr(member, "button", None) for member in members)
+        return {button.name: button for button in found if isinstance(button, Button)}
+
+    def get_urls(self) -> list[URLPattern]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}_press"
+        view = self.admin_site.admin_view(self.press_view)
+        return [path("<path:object_id>/press/<slug:verb>/", view, name=name), *super().get_urls()]
+
+    def press_view(self, request: HttpRequest, object_id: str, verb: str) -> HttpResponse:
+        """The confirmation page of a button, and its press."""
+        row = get_object_or_404(self.get_queryset(request), pk=unquote(object_id))
+        button = self.buttons().get(verb)
+        if button is None or not self.has_view_permission(request, row):
+            raise PermissionDenied
+        if not button.allowed_to(self._actor_or_403(request, row)):
+            raise PermissionDenied
+        form = self._form(button, row, request if request.method == "POST" else None)
+        if not form.is_bound or not form.is_valid():
+            return self._confirmation(request, button, [row], form)
+        self._press(request, button, row, form.cleaned_data)
+        return HttpResponseRedirect(links.page_of(row) or ".")
+
+    def _actor_or_403(self, request: HttpRequest, row: Any) -> Actor:
+        try:
+            return self.actor_on(request, row)
+        except Forbidden as refusal:
+            raise PermissionDenied from refusal
+
+    def _form(self, button: Button, row: Any, bound_to: HttpRequest | None) -> forms.Form:
+        form = (
+            ReasonForm(bound_to.POST if bound_to else None)
+            if button.asks_reason
+            else forms.Form(bound_to.POST if bound_to else None)
+        )
+        extra = button.fields(row) if button.fields else {}
+        form.fields = {**extra, **form.fields}  # what is done first, then why
+        return form
+
+    def _confirmation(
+        self, request: HttpRequest, button: Button, rows: list[Any], form: forms.Form
+    ) -> HttpResponse:
+        subject = str(rows[0]) if len(rows) == 1 else f"{len(rows)} {self.opts.verbose_name_plural}"
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"{button.label}: {subject}",
+            "opts": self.opts,
+            "button": button,
+            "rows": rows,
+            "misfits": [row for row in rows if not button.fits(row)],
+            "form": form,
+            "many": "action" in request.POST,
+            "back": request.get_full_path() if "action" in request.POST else links.page_of(rows[0]),
+        }
+        return TemplateResponse(request, "guardian/operators/confirm.html", context)
+
+    def _press(
+        self, request: HttpRequest, button: Button, row: Any, values: dict[str, Any]
+    ) -> None:
+        """Call the service for one row and say what came of it."""
+        try:
+            actor = self.actor_on(request, row)
+            if not button.allowed_to(actor):
+                raise Forbidden
+            getattr(self, button.name)(actor=actor, row=row, **values)
+        except DomainError as refusal:
+            text = f"{row}: {refusal.detail} {refusal.remedy_text}".strip()
+            self.message_user(request, text, messages.ERROR)
+        else:
+            self.message_user(request, f"{button.label}: {row}. Done.", messages.SUCCESS)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        row = self.get_object(request, unquote(object_id))
+        context = dict(extra_context or {})
+        if row is not None and request.method == "GET":
+            context |= {
+                "presses": list(self._presses(request, row)),
+                "ways_up": links.ways_up(row) | self.extra_links(row),
+                "ways_down": links.ways_down(row),
+            }
+        response: HttpResponse = super().change_view(request, object_id, form_url, context)
+        return response
+
+    def extra_links(self, row: Any) -> dict[str, str]:
+        """Further related pages of a row: {label: URL}."""
+        return {}
+
+    def _presses(self, request: HttpRequest, row: Any) -> Iterable[dict[str, Any]]:
+        actor = _actor_or_none(request, partial(self.actor_on, request, row))
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_press"
+        for button in self.buttons().values():
+            if actor is not None and button.allowed_to(actor) and button.fits(row):
+                yield {"button": button, "url": reverse(name, args=[quote(row.pk), button.name])}
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """What happened to a row is in the events."""
+        return HttpResponseRedirect(links.events_of(self.model, unquote(object_id)))
+
+
+def _once(request: HttpRequest, key: str, ask: Callable[[], Any]) -> Any:
+    """Ask the database once per request."""
+    known: dict[str, Any] = request.__dict__.setdefault("lemnos_operators", {})
+    if key not in known:
+        known[key] = ask()
+    return known[key]
+
+
+def _teams_of(user: Any) -> list[Any]:
+    return list(user.memberships.values_list("team_id", flat=True))
+
+
+def _actor_or_none(request: HttpRequest, ask: Callable[[], Actor] | None = None) -> Actor | None:
+    try:
+        return ask() if ask else _once(request, "actor", partial(session_actor, request))
+    except Forbidden:
+        return None
+
+
+__all__ = ["Fields", "ModelAdmin", "RecordAdmin", "reasoned_action"]

@@ -3,29 +3,20 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from guardian import console
+from guardian.authority import MONITOR, Actor
+from guardian.operators import RecordAdmin, reasoned_action
+from memory import services
 from memory.models import MemoryEmbedding, MemoryRecord, MemoryUse
 
 
-class ReadOnlyAdmin(admin.ModelAdmin[Any]):
-    """Rows to look at: none is added, changed or deleted here."""
-
-    show_full_result_count = False
-    list_per_page = 50
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 @admin.register(MemoryRecord)
-class MemoryRecordAdmin(ReadOnlyAdmin):
+class MemoryRecordAdmin(RecordAdmin):
+    section = "Memory"
+    icon = "psychology"
     list_display = ("title", "kind", "success", "trust", "state", "owner", "team", "created_at")
     list_filter = ("kind", "state", "success", "embedding_state", "visibility", "team")
     search_fields = ("title", "summary", "=ticket_id", "=task_id", "=run_id")
@@ -33,9 +24,37 @@ class MemoryRecordAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
     exclude = ("search",)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Private memories are shown to their owners alone."""
+        rows: Any = super().get_queryset(request)
+        return rows.readable_by(request.user.pk)
+
+    @reasoned_action(
+        label="Approve",
+        scope="memory:write",
+        level=MONITOR,
+        human=True,
+        fits=lambda record: record.state == MemoryRecord.State.QUARANTINED,
+    )
+    def approve(self, *, actor: Actor, row: MemoryRecord, reason: str) -> None:
+        """You vouch for this memory; searches find it from now on."""
+        services.approve_record(actor=actor, record_id=row.pk, reason=reason)
+
+    @reasoned_action(
+        label="Revoke",
+        scope="memory:write",
+        danger=True,
+        fits=lambda record: record.state != MemoryRecord.State.REVOKED,
+    )
+    def revoke(self, *, actor: Actor, row: MemoryRecord, reason: str) -> None:
+        """Takes this memory out of every search for good; others' memories need level 3."""
+        services.revoke_record(actor=actor, record_id=row.pk, reason=reason)
+
 
 @admin.register(MemoryEmbedding)
-class MemoryEmbeddingAdmin(ReadOnlyAdmin):
+class MemoryEmbeddingAdmin(RecordAdmin):
+    section = "Memory"
+    icon = "scatter_plot"
     list_display = ("record", "part_no", "model", "length", "team", "created_at")
     list_filter = ("model", "team")
     search_fields = ("record__title", "=text_sha256")
@@ -44,8 +63,15 @@ class MemoryEmbeddingAdmin(ReadOnlyAdmin):
 
 
 @admin.register(MemoryUse)
-class MemoryUseAdmin(ReadOnlyAdmin):
+class MemoryUseAdmin(RecordAdmin):
+    section = "Memory"
+    icon = "link"
     list_display = ("record", "run_id", "task_id", "rank", "cited", "used_at", "team")
     list_filter = ("cited", "team")
     search_fields = ("record__title", "=run_id", "=task_id")
     list_select_related = ("record", "team")
+
+
+console.tile(
+    "Memories to judge", MemoryRecord, where={"state__exact": "quarantined"}, group="attention"
+)

@@ -1,13 +1,49 @@
 """Phases in the operators' admin."""
 
-from django.contrib import admin
+from datetime import datetime
+from typing import Any
 
-from guardian.operators import RecordAdmin
-from phases import models
+from django import forms
+from django.contrib import admin
+from django.utils import timezone
+
+from guardian import console
+from guardian.authority import MONITOR, Actor
+from guardian.links import list_of, soft_link
+from guardian.operators import Fields, RecordAdmin, reasoned_action
+from phases import models, services
+from phases.services.moves import allowed_targets
+
+soft_link("ticket_id", models.Ticket)
+soft_link("task_id", models.Task)
+soft_link("phase_id", models.Phase)
+
+
+def move_fields(ticket: models.Ticket) -> Fields:
+    """Where this ticket may go, the next phase first, and what level 4 may override."""
+    here = ticket.phase.sequence_order
+    open_ways = ticket.workflow.phases.filter(key__in=allowed_targets(ticket))
+    ways = sorted(open_ways, key=lambda p: (p.sequence_order <= here, p.sequence_order))
+    return {
+        "to_phase": forms.ChoiceField(
+            choices=[(phase.key, phase.name) for phase in ways], label="Move to"
+        ),
+        "override": forms.BooleanField(
+            required=False, label="Override the gate (level 4, a reason of 10 characters)"
+        ),
+        "force": forms.BooleanField(
+            required=False, label="Force the column's limit (level 4, a reason of 10 characters)"
+        ),
+        "queue": forms.BooleanField(
+            required=False, label="Queue where the column is full (moves back only)"
+        ),
+    }
 
 
 @admin.register(models.Workflow)
 class WorkflowAdmin(RecordAdmin):
+    section = "Work"
+    icon = "schema"
     list_display = ["name", "key", "team", "is_default", "initial_phase"]
     list_filter = ["is_default", "team"]
     list_select_related = ["team"]
@@ -16,6 +52,8 @@ class WorkflowAdmin(RecordAdmin):
 
 @admin.register(models.Phase)
 class PhaseAdmin(RecordAdmin):
+    section = "Work"
+    icon = "flag"
     list_display = ["name", "key", "workflow", "column", "sequence_order", "kind"]
     list_filter = ["kind", "workflow"]
     list_select_related = ["workflow", "column"]
@@ -24,6 +62,8 @@ class PhaseAdmin(RecordAdmin):
 
 @admin.register(models.GateRequirement)
 class GateRequirementAdmin(RecordAdmin):
+    section = "Work"
+    icon = "rule"
     list_display = ["key", "phase", "kind", "min_evidence", "required"]
     list_filter = ["kind", "min_evidence"]
     list_select_related = ["phase"]
@@ -32,6 +72,8 @@ class GateRequirementAdmin(RecordAdmin):
 
 @admin.register(models.BoardColumn)
 class BoardColumnAdmin(RecordAdmin):
+    section = "Work"
+    icon = "view_column"
     list_display = [
         "name",
         "workflow",
@@ -47,14 +89,69 @@ class BoardColumnAdmin(RecordAdmin):
 
 @admin.register(models.Ticket)
 class TicketAdmin(RecordAdmin):
-    list_display = ["number", "title", "workflow", "phase", "status", "priority", "created_at"]
+    section = "Work"
+    icon = "confirmation_number"
+    list_display = ["__str__", "workflow", "phase", "status", "priority", "created_at"]
     list_filter = ["status", "priority", "workflow"]
     list_select_related = ["workflow", "phase"]
     search_fields = ["title", "number"]
 
+    @reasoned_action(
+        label="Move to…",
+        scope="tickets:write",
+        fits=lambda ticket: ticket.is_open,
+        fields=move_fields,
+    )
+    def move(self, *, actor: Actor, row: models.Ticket, reason: str, **options: Any) -> None:
+        """Moves this ticket by the phase service: its gate is asked, then the column's limit."""
+        services.transition(
+            actor=actor,
+            ticket_id=row.pk,
+            reason=reason,
+            via=models.PhaseHistory.Via.ADMIN,
+            **options,
+        )
+
+    @reasoned_action(
+        label="Retry",
+        scope="tickets:write",
+        fits=lambda ticket: ticket.is_open and ticket.is_blocked,
+    )
+    def retry(self, *, actor: Actor, row: models.Ticket, reason: str) -> None:
+        """Returns a blocked ticket to the phase it came from; its failed tasks are tried again."""
+        services.transition(
+            actor=actor,
+            ticket_id=row.pk,
+            to_phase=row.previous_phase.key if row.previous_phase else "",
+            reason=reason,
+            via=models.PhaseHistory.Via.ADMIN,
+        )
+
+    @reasoned_action(
+        label="Ask the gate",
+        scope="tickets:write",
+        asks_reason=False,
+        fits=lambda ticket: ticket.is_open,
+    )
+    def ask_gate(self, *, actor: Actor, row: models.Ticket) -> None:
+        """Judges the gate of the ticket's phase now and keeps the answer; the ticket stays."""
+        services.validate_gate(actor=actor, ticket_id=row.pk)
+
+    @reasoned_action(
+        label="Cancel",
+        scope="tickets:write",
+        danger=True,
+        fits=lambda ticket: ticket.is_open,
+    )
+    def cancel(self, *, actor: Actor, row: models.Ticket, reason: str) -> None:
+        """Calls this ticket off with all its open tasks; whoever works on one is stopped."""
+        services.cancel_ticket(actor=actor, ticket_id=row.pk, reason=reason)
+
 
 @admin.register(models.TicketCounter)
 class TicketCounterAdmin(RecordAdmin):
+    section = "Work"
+    icon = "tag"
     list_display = ["team", "last"]
     list_filter = ["team"]
     list_select_related = ["team"]
@@ -63,6 +160,8 @@ class TicketCounterAdmin(RecordAdmin):
 
 @admin.register(models.PhaseHistory)
 class PhaseHistoryAdmin(RecordAdmin):
+    section = "Work"
+    icon = "timeline"
     list_display = ["ticket", "kind", "from_phase", "to_phase", "via", "transitioned_by"]
     list_filter = ["kind", "via"]
     list_select_related = ["ticket", "from_phase", "to_phase", "transitioned_by"]
@@ -71,14 +170,48 @@ class PhaseHistoryAdmin(RecordAdmin):
 
 @admin.register(models.Task)
 class TaskAdmin(RecordAdmin):
+    section = "Work"
+    icon = "task_alt"
     list_display = ["title", "ticket", "phase", "status", "holder", "lease_expires_at", "fence"]
-    list_filter = ["status", "task_type"]
+    list_filter = ["status", "task_type", "ticket__status"]
     list_select_related = ["ticket", "phase", "holder"]
     search_fields = ["title", "ticket__title"]
+
+    @reasoned_action(
+        label="Put back in the queue",
+        scope="tickets:write",
+        level=MONITOR,
+        fits=lambda task: task.holder_id is not None,
+    )
+    def release(self, *, actor: Actor, row: models.Task, reason: str) -> None:
+        """Ends the holder's lease; another may claim this task at once."""
+        services.release_task(actor=actor, task_id=row.pk, fence=None, reason=reason)
+
+    @reasoned_action(
+        label="Try again",
+        scope="tickets:write",
+        level=MONITOR,
+        fits=lambda task: task.status in {"failed", "cancelled"},
+    )
+    def retry(self, *, actor: Actor, row: models.Task, reason: str) -> None:
+        """Puts a failed or cancelled task back in the queue, counters at zero."""
+        services.retry_task(actor=actor, task_id=row.pk, reason=reason)
+
+    @reasoned_action(
+        label="Cancel",
+        scope="tickets:write",
+        danger=True,
+        fits=lambda task: task.is_open,
+    )
+    def cancel(self, *, actor: Actor, row: models.Task, reason: str) -> None:
+        """Calls this task off; a running one hears it with its next heartbeat, at most 10 s."""
+        services.cancel_task(actor=actor, task_id=row.pk, reason=reason)
 
 
 @admin.register(models.ReadyTask)
 class ReadyTaskAdmin(RecordAdmin):
+    section = "Work"
+    icon = "hourglass_top"
     list_display = ["task", "capability_key", "priority", "ready_at", "not_before"]
     list_filter = ["priority"]
     list_select_related = ["task"]
@@ -87,6 +220,8 @@ class ReadyTaskAdmin(RecordAdmin):
 
 @admin.register(models.TaskDependency)
 class TaskDependencyAdmin(RecordAdmin):
+    section = "Work"
+    icon = "account_tree"
     list_display = ["task", "depends_on", "satisfied"]
     list_filter = ["satisfied"]
     list_select_related = ["task", "depends_on"]
@@ -95,15 +230,107 @@ class TaskDependencyAdmin(RecordAdmin):
 
 @admin.register(models.PhaseGateArtifact)
 class PhaseGateArtifactAdmin(RecordAdmin):
+    section = "Work"
+    icon = "inventory_2"
     list_display = ["artifact_type", "ticket", "phase", "source", "collected_by", "created_at"]
     list_filter = ["source", "artifact_type"]
     list_select_related = ["ticket", "phase", "collected_by"]
     search_fields = ["artifact_type", "ticket__title"]
 
+    @reasoned_action(
+        label="Confirm",
+        scope="approvals:decide",
+        human=True,
+        asks_reason=False,
+        fits=lambda artifact: artifact.source == models.PhaseGateArtifact.Source.REPORTED,
+    )
+    def confirm(self, *, actor: Actor, row: models.PhaseGateArtifact) -> None:
+        """You have looked at this evidence and vouch for it; nobody confirms their own."""
+        services.verify_artifact(
+            actor=actor, ticket_id=row.ticket_id, artifact_id=row.pk, confirm=True
+        )
+
+    @reasoned_action(
+        label="Take the confirmation back",
+        scope="approvals:decide",
+        human=True,
+        asks_reason=False,
+        danger=True,
+        fits=lambda artifact: artifact.source == models.PhaseGateArtifact.Source.REVIEWER,
+    )
+    def reject(self, *, actor: Actor, row: models.PhaseGateArtifact) -> None:
+        """This evidence counts as reported only; a gate that asks for more is unmet again."""
+        services.verify_artifact(
+            actor=actor, ticket_id=row.ticket_id, artifact_id=row.pk, confirm=False
+        )
+
 
 @admin.register(models.PhaseGateResult)
 class PhaseGateResultAdmin(RecordAdmin):
+    section = "Work"
+    icon = "fact_check"
     list_display = ["ticket", "phase", "gate_status", "evaluation", "created_at"]
     list_filter = ["gate_status", "evaluation"]
     list_select_related = ["ticket", "phase"]
     search_fields = ["ticket__title"]
+
+
+def _now() -> datetime:
+    return timezone.now().replace(microsecond=0)
+
+
+console.tile(
+    "Blocked tickets",
+    models.Ticket,
+    where={"is_blocked__exact": 1, "status__in": "pending,in_progress"},
+    group="attention",
+)
+console.tile(
+    "Silent holders",
+    models.Task,
+    where=lambda: {
+        "status__in": "assigned,running",
+        "lease_expires_at__lt": _now().isoformat(),
+    },
+    group="attention",
+)
+console.tile(
+    "Failed tasks of open tickets",
+    models.Task,
+    where={"status__exact": "failed", "ticket__status__in": "pending,in_progress"},
+    group="attention",
+)
+console.tile(
+    "Open tickets",
+    models.Ticket,
+    where={"status__in": "pending,in_progress"},
+    group="running",
+)
+console.tile(
+    "Tasks in hand", models.Task, where={"status__in": "assigned,running"}, group="running"
+)
+console.tile("Tasks ready to claim", models.ReadyTask, where={}, group="running")
+
+
+def board_rows(teams: list[Any]) -> list[dict[str, Any]]:
+    """Each workflow's columns with how full they are; the counts are kept by a trigger."""
+    columns = (
+        models.BoardColumn.objects.filter(team_id__in=teams)
+        .select_related("workflow")
+        .order_by("workflow__name", "position")
+    )
+    return [
+        {
+            "title": column.workflow.name,
+            "name": column.name,
+            "count": column.total_count,
+            "limit": column.wip_limit,
+            "full": column.is_full,
+            "waiting": column.queued_count,
+            "url": list_of(models.Ticket, column__id__exact=column.pk),
+        }
+        for column in columns
+    ]
+
+
+console.panel("Boards", board_rows)

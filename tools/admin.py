@@ -1,12 +1,17 @@
 """Tools for operators: everything is seen here, states move through services only."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Model
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
+from django.utils import timezone
 
+from guardian import console
+from guardian.authority import GUARDIAN, Actor
+from guardian.links import soft_page, soft_path
+from guardian.operators import RecordAdmin, reasoned_action
+from tools import services
 from tools.models import (
     FileChunk,
     SandboxHost,
@@ -18,33 +23,48 @@ from tools.models import (
     ToolVersion,
 )
 
-
-class ReadOnlyAdmin(ModelAdmin):
-    """Rows that services write: listed, searched, opened, never edited."""
-
-    show_full_result_count = False
-    list_per_page = 50
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
+soft_path(ToolExecution, "context__ticket_id", "ticket_id")
+soft_path(ToolExecution, "context__task_id", "task_id")
 
 
 @admin.register(Tool)
-class ToolAdmin(ReadOnlyAdmin):
+class ToolAdmin(RecordAdmin):
+    section = "Tools"
+    icon = "build"
     list_display = ["name", "version", "status", "security_level", "trust", "team", "last_used_at"]
     list_filter = ["status", "security_level", "trust", "category", "team"]
     list_select_related = ["team"]
     search_fields = ["name", "description"]
 
+    @reasoned_action(
+        label="Approve as it is now",
+        scope="tools:approve",
+        human=True,
+        fits=lambda tool: tool.status in {"draft", "quarantined"},
+    )
+    def approve(self, *, actor: Actor, row: Tool, reason: str) -> None:
+        """You answer for what would run now: its revision is approved and the tool is active.
+
+        A tool that serves every team needs level 5.
+        """
+        services.approve_tool(actor=actor, tool_id=row.pk, reason=reason)
+
+    @reasoned_action(
+        label="Take out of use",
+        scope="tools:approve",
+        danger=True,
+        fits=lambda tool: tool.status not in {"quarantined", "archived"},
+    )
+    def withdraw(self, *, actor: Actor, row: Tool, reason: str) -> None:
+        """Quarantines this tool: pending runs are refused until somebody approves it again."""
+        services.withdraw_tool(actor=actor, tool_id=row.pk, reason=reason)
+
 
 @admin.register(ToolVersion)
-class ToolVersionAdmin(ReadOnlyAdmin):
+class ToolVersionAdmin(RecordAdmin):
+    section = "Tools"
+    icon = "history_edu"
+    team_path = "tool__team"
     list_display = ["tool", "revision", "status", "approval_kind", "approver", "created_at"]
     list_filter = ["status", "approval_kind"]
     list_select_related = ["tool", "approver"]
@@ -52,7 +72,9 @@ class ToolVersionAdmin(ReadOnlyAdmin):
 
 
 @admin.register(ToolPermission)
-class ToolPermissionAdmin(ReadOnlyAdmin):
+class ToolPermissionAdmin(RecordAdmin):
+    section = "Tools"
+    icon = "shield_person"
     list_display = ["tool", "principal_type", "principal_id", "level", "effect", "team"]
     list_filter = ["effect", "level", "principal_type", "team"]
     list_select_related = ["tool", "team"]
@@ -60,7 +82,9 @@ class ToolPermissionAdmin(ReadOnlyAdmin):
 
 
 @admin.register(ToolExecution)
-class ToolExecutionAdmin(ReadOnlyAdmin):
+class ToolExecutionAdmin(RecordAdmin):
+    section = "Tools"
+    icon = "terminal"
     list_display = [
         "id", "tool", "status", "result_class", "isolation_level", "user", "execution_time_ms",
         "created_at",
@@ -69,9 +93,30 @@ class ToolExecutionAdmin(ReadOnlyAdmin):
     list_select_related = ["tool", "user"]
     search_fields = ["id", "tool__name", "error_message"]
 
+    def extra_links(self, row: ToolExecution) -> dict[str, str]:
+        """The ticket and task it ran for, which its context names."""
+        pages = {
+            name.capitalize(): soft_page(f"{name}_id", row.context.get(f"{name}_id"))
+            for name in ("ticket", "task")
+        }
+        return {name: url for name, url in pages.items() if url}
+
+    @reasoned_action(
+        label="Cancel",
+        scope="tools:execute",
+        level=GUARDIAN,
+        danger=True,
+        fits=lambda execution: not execution.has_ended,
+    )
+    def cancel(self, *, actor: Actor, row: ToolExecution, reason: str) -> None:
+        """Ends this run: a waiting one at once, a running one within seconds."""
+        services.cancel_execution(execution_id=row.pk, actor=actor, reason=reason)
+
 
 @admin.register(ToolExecutionLog)
-class ToolExecutionLogAdmin(ReadOnlyAdmin):
+class ToolExecutionLogAdmin(RecordAdmin):
+    section = "Tools"
+    icon = "notes"
     list_display = ["execution", "seq", "level", "source", "message"]
     list_filter = ["level", "source"]
     list_select_related = ["execution", "execution__tool"]
@@ -79,7 +124,9 @@ class ToolExecutionLogAdmin(ReadOnlyAdmin):
 
 
 @admin.register(ToolArtifact)
-class ToolArtifactAdmin(ReadOnlyAdmin):
+class ToolArtifactAdmin(RecordAdmin):
+    section = "Tools"
+    icon = "attach_file"
     list_display = ["name", "media_type", "size", "team", "created_by", "created_at"]
     list_filter = ["media_type", "team"]
     list_select_related = ["team", "created_by"]
@@ -87,7 +134,11 @@ class ToolArtifactAdmin(ReadOnlyAdmin):
 
 
 @admin.register(FileChunk)
-class FileChunkAdmin(ReadOnlyAdmin):
+class FileChunkAdmin(RecordAdmin):
+    section = "Tools"
+    icon = "data_array"
+    team_path = None
+    view_level = 5  # bytes of every team
     list_display = ["sha256", "seq"]
     list_filter = ["seq"]
     search_fields = ["sha256"]
@@ -98,7 +149,27 @@ class FileChunkAdmin(ReadOnlyAdmin):
 
 
 @admin.register(SandboxHost)
-class SandboxHostAdmin(ReadOnlyAdmin):
+class SandboxHostAdmin(RecordAdmin):
+    section = "Tools"
+    icon = "dns"
+    team_path = None
     list_display = ["name", "levels", "probed_at", "heartbeat_at"]
     list_filter = ["heartbeat_at"]
     search_fields = ["name"]
+
+
+console.tile("Tools in quarantine", Tool, where={"status__exact": "quarantined"}, group="attention")
+console.tile(
+    "Failed runs, 24 h",
+    ToolExecution,
+    where=lambda: {
+        "status__in": "failed,timeout",
+        "completed_at__gte": (timezone.now() - timedelta(hours=24))
+        .replace(microsecond=0)
+        .isoformat(),
+    },
+    group="attention",
+)
+console.tile(
+    "Tool runs open", ToolExecution, where={"status__in": "pending,running"}, group="running"
+)

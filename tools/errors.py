@@ -78,6 +78,13 @@ class ToolDenied(Forbidden):
     remedy = "Ask an admin for `execute` on this tool."
 
 
+class SelfApproval(Forbidden):
+    """Nobody approves their own revision."""
+
+    code = "self_approval"
+    remedy = "Ask another person with `tools:approve`."
+
+
 class ToolNotActive(DomainError):
     """This tool is not active."""
 

@@ -1,8 +1,14 @@
 """The verbs of guardian: the only writers of its rows."""
 
 from guardian.services.actions import kill_switch_is_on, set_kill_switch
-from guardian.services.errors import log_error
-from guardian.services.locks import acquire_locks, expire_locks, release_locks_of_task
+from guardian.services.deliveries import park_delivery, retry_delivery
+from guardian.services.errors import log_error, resolve_error
+from guardian.services.locks import (
+    acquire_locks,
+    break_lock,
+    expire_locks,
+    release_locks_of_task,
+)
 from guardian.services.money import (
     build_first_pack,
     charge,
@@ -26,6 +32,7 @@ from guardian.services.tokens import (
 __all__ = [
     "acquire_locks",
     "authenticate_token",
+    "break_lock",
     "build_first_pack",
     "charge",
     "create_team",
@@ -37,8 +44,11 @@ __all__ = [
     "kill_switch_is_on",
     "log_error",
     "newest_pack_id",
+    "park_delivery",
     "release_locks_of_task",
     "reserve_budget",
+    "resolve_error",
+    "retry_delivery",
     "revoke_token",
     "set_kill_switch",
     "set_membership",

@@ -11,6 +11,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from guardian import events
+from guardian.authority import Actor, require_scope
+from guardian.errors import IllegalTransition, NotFound
 from guardian.models import ErrorLog
 from guardian.outbox import emit
 from guardian.redaction import redact_text
@@ -72,3 +74,29 @@ def log_error(
             severity=known.severity,
         )
     return known
+
+
+@transaction.atomic
+def resolve_error(*, actor: Actor, error_id: UUID, reason: str) -> ErrorLog:
+    """Close an error; the same cause coming back opens a new row.
+
+    Raises NotFound, ScopeMissing, IllegalTransition.
+    """
+    require_scope(actor, "system:operate")
+    error = ErrorLog.objects.select_for_update().filter(pk=error_id).first()
+    if error is None or error.team_id not in {None, actor.team_id}:
+        raise NotFound("There is no such error.")
+    if error.resolved_at is not None:
+        raise IllegalTransition("This error is resolved already.", allowed=[])
+    error.resolved_at = timezone.now()
+    error.save(update_fields=["resolved_at"])
+    emit(
+        events.ERROR_RESOLVED,
+        subject=error,
+        actor=actor,
+        reason=reason,
+        error_type=error.error_type,
+        component=error.component,
+        count=error.count,
+    )
+    return error

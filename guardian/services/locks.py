@@ -10,8 +10,8 @@ from django.db.backends.postgresql.psycopg_any import NumericRange
 from django.db.models.functions import Now
 
 from guardian import events
-from guardian.authority import Actor
-from guardian.errors import LockHeld
+from guardian.authority import GUARDIAN, Actor, require_level, require_scope
+from guardian.errors import IllegalTransition, LockHeld, NotFound
 from guardian.models import ResourceLock
 from guardian.outbox import emit
 
@@ -127,6 +127,37 @@ def release_locks_of_task(*, task_id: UUID, reason: str) -> int:
         )
         count += 1
     return count
+
+
+@transaction.atomic
+def break_lock(*, actor: Actor, lock_id: UUID, reason: str) -> ResourceLock:
+    """End a lock, one's own or with `locks:break` and level 4 another's; its fence is then stale.
+
+    Raises NotFound, ScopeMissing, AuthorityTooLow, IllegalTransition.
+    """
+    lock = (
+        ResourceLock.objects.select_for_update().filter(pk=lock_id, team_id=actor.team_id).first()
+    )
+    if lock is None:
+        raise NotFound("There is no such lock.")
+    if lock.holder_id != actor.id:
+        require_scope(actor, "locks:break")
+        require_level(actor, GUARDIAN)
+    if lock.state != ResourceLock.State.HELD:
+        raise IllegalTransition(f"This lock is {lock.state} already.", allowed=[])
+    lock.release()
+    lock.released_at = _now()
+    lock.release_reason = reason[:200]
+    lock.save(update_fields=["state", "released_at", "release_reason", "updated_at"])
+    emit(
+        events.LOCK_RELEASED,
+        subject=lock,
+        actor=actor,
+        resource_type=lock.resource_type,
+        resource_id=lock.resource_id,
+        reason=reason,
+    )
+    return lock
 
 
 @transaction.atomic

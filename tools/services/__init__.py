@@ -1,5 +1,6 @@
 """The verbs of tools: the only writers of its rows."""
 
+from tools.services.approval import approve_tool, withdraw_tool
 from tools.services.executions import (
     cancel_execution,
     find_tool,
@@ -16,6 +17,7 @@ from tools.services.hosts import offered_levels, record_host, require_level_at_h
 from tools.services.registration import quarantine_tool, seed_shipped_tools, seed_team
 
 __all__ = [
+    "approve_tool",
     "cancel_execution",
     "delete_file",
     "file_row",
@@ -35,4 +37,5 @@ __all__ = [
     "store_file",
     "sweep_executions",
     "take_execution",
+    "withdraw_tool",
 ]

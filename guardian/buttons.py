@@ -1,0 +1,80 @@
+"""A verb of an operator on a row, shown as a button: who may, where it fits, what it asks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django import forms
+
+from guardian.authority import Actor, may
+
+REASON_CHARACTERS = (3, 500)
+Fields = Mapping[str, forms.Field]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Button:
+    """One verb of an operator on a row: who may, where it fits, what it asks."""
+
+    name: str
+    label: str
+    explanation: str
+    scope: str
+    level: int
+    human: bool
+    danger: bool
+    bulk: bool
+    asks_reason: bool
+    fits: Callable[[Any], bool]
+    fields: Callable[[Any], Fields] | None = field(default=None, repr=False)
+
+    def allowed_to(self, actor: Actor) -> bool:
+        return may(actor, self.scope, level=self.level, human=self.human)
+
+
+def reasoned_action(
+    *,
+    label: str,
+    scope: str,
+    level: int = 1,
+    human: bool = False,
+    danger: bool = False,
+    bulk: bool = True,
+    asks_reason: bool = True,
+    fits: Callable[[Any], bool] = lambda row: True,
+    fields: Callable[[Any], Fields] | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make an admin's method a button. Its docstring is what the confirmation page explains.
+
+    The method is called with keyword arguments actor, row, reason and those of `fields`.
+    """
+
+    def mark(method: Callable[..., Any]) -> Callable[..., Any]:
+        button = Button(
+            name=method.__name__,
+            label=label,
+            explanation=(method.__doc__ or "").strip(),
+            scope=scope,
+            level=level,
+            human=human,
+            danger=danger,
+            bulk=bulk and fields is None,
+            asks_reason=asks_reason,
+            fits=fits,
+            fields=fields,
+        )
+        method.button = button  # type: ignore[attr-defined]  # how the admin finds its buttons
+        return method
+
+    return mark
+
+
+class ReasonForm(forms.Form):
+    """Why it is done; the event keeps it."""
+
+    reason = forms.CharField(
+        min_length=REASON_CHARACTERS[0],
+        max_length=REASON_CHARACTERS[1],
+        widget=forms.Textarea(attrs={"rows": 3, "autofocus": True}),
+        help_text="Kept with the event, for whoever asks later.",
+    )

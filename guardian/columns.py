@@ -1,0 +1,66 @@
+"""How lists of the admin show related rows and states."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import ForeignKey, Model
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from guardian import links
+
+# States of all rows by what they mean to an operator; what is not here stays grey.
+TONES = {
+    "ok": "completed done passed active approved held fresh published executed closed resolved ok",
+    "run": "running assigned in_progress validating warming",
+    "wait": "pending waiting proposed queued under_review draft needs_work half_open paused",
+    "bad": "failed error parked quarantined timeout rejected blocked expired open degraded high"
+    " critical",
+}
+_TONE_OF = {word: tone for tone, words in TONES.items() for word in words.split()}
+_STATES = {"status", "state", "severity", "gate_status", "result_class"}
+
+
+def column_of(model: type[Model], name: str) -> Any:
+    """Related rows as links, states as badges; anything else as it is."""
+    try:
+        field = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return name
+    if isinstance(field, ForeignKey):
+        return _as_column(partial(_linked, name), name, field.verbose_name)
+    if name in _STATES and not field.is_relation:
+        return _as_column(partial(_badge, name), name, getattr(field, "verbose_name", name))
+    return name
+
+
+def _as_column(show: Callable[[Any], Any], name: str, title: Any) -> Callable[[Any], Any]:
+    def column(row: Any) -> Any:
+        return show(row)
+
+    column.__name__ = name
+    column.short_description = title  # type: ignore[attr-defined]  # how Django's admin is told
+    column.admin_order_field = name  # type: ignore[attr-defined]
+    return column
+
+
+def _linked(name: str, row: Any) -> SafeString | str:
+    other: Model | None = getattr(row, name)
+    url = links.page_of(other) if other is not None else None
+    return (
+        format_html('<a class="lem-link" href="{}">{}</a>', url, other)
+        if url
+        else "–"
+        if other is None
+        else str(other)
+    )
+
+
+def _badge(name: str, row: Any) -> SafeString | str:
+    value = str(getattr(row, name) or "")
+    if not value:
+        return "–"
+    tone = _TONE_OF.get(value, "none")
+    return format_html('<span class="lem-badge lem-{}">{}</span>', tone, value.replace("_", " "))
