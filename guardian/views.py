@@ -17,10 +17,10 @@ class LogoutView(auth_views.LogoutView):
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    """Where a person begins: operators in the admin, everybody else at the API's pages."""
+    """Where a person begins: at the board."""
     if not request.user.is_authenticated:
         return redirect("login")
-    return redirect("admin:index" if getattr(request.user, "is_staff", False) else "docs")
+    return redirect("boards")
 
 
 def _all_errors(base: type[errors.DomainError] = errors.DomainError) -> dict[str, str]:

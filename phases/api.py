@@ -31,6 +31,7 @@ from phases.serializers import (
     Verdict,
     WorkflowSerializer,
 )
+from phases.targets import targets
 
 
 def _ticket_response(ticket_id: UUID, status: int = 200) -> Response:
@@ -53,6 +54,7 @@ class TicketViewSet(TeamViewSet):
         "create": "tickets:write",
         "partial_update": "tickets:write",
         "transition": "tickets:write",
+        "transitions": "tickets:read",
         "history": "tickets:read",
         "validate_gate": "tickets:write",
         "gate_status": "tickets:read",
@@ -101,6 +103,12 @@ class TicketViewSet(TeamViewSet):
             },
             headers={"ETag": etag_of(moved.ticket)},
         )
+
+    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @action(detail=True, methods=["get"])
+    def transitions(self, request: Request, pk: UUID) -> Response:
+        """Where it may go now and, for every other phase, why not."""
+        return Response({"results": targets(self.get_object()), "next": None})
 
     @extend_schema(responses=HistorySerializer(many=True))
     @action(detail=True, methods=["get"])

@@ -165,7 +165,7 @@ def _judge_artifact(
     elif faults:
         found.reason = f"{_words(kind).capitalize()}: {'; '.join(faults)}."
     elif not enough:
-        found.reason = f"The {_words(kind)} is only reported; nobody has observed it."
+        found.reason = f"{_words(kind).capitalize()}: only reported, nobody has observed it."
     return found
 
 

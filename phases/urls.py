@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 from rest_framework.routers import SimpleRouter
 
-from phases import api
+from phases import api, views
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("tickets", api.TicketViewSet, "ticket")
@@ -14,4 +14,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/board", api.BoardView.as_view(), name="board-api"),
     path("api/v1/board/move", api.BoardMoveView.as_view(), name="board-move"),
     path("api/v1/", include(router.urls)),
+    path("board", views.home, name="boards"),
+    path("board/<slug:workflow>", views.page, name="board"),
+    path("board/<slug:workflow>/tickets/<int:number>", views.page, name="ticket-panel"),
 ]

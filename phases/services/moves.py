@@ -62,7 +62,7 @@ def transition(
     if target is None:
         raise Invalid(path="to_phase", reason=f"{to_phase!r} is no phase of this workflow")
     _check_powers(actor, reason, override=override, force=force)
-    kind = _kind(ticket.phase, target)
+    kind = kind_of_move(ticket.phase, target)
     if kind == PhaseHistory.Kind.BLOCK and not reason.strip():
         raise Invalid(path="reason", reason="is needed to block a ticket")
     if queue and kind not in {PhaseHistory.Kind.BACKWARD, PhaseHistory.Kind.UNBLOCK}:
@@ -104,7 +104,8 @@ def _check_powers(actor: Actor, reason: str, *, override: bool, force: bool) -> 
         raise Invalid(path="reason", reason="of at least 10 characters is needed to override")
 
 
-def _kind(source: Phase, target: Phase) -> str:
+def kind_of_move(source: Phase, target: Phase) -> str:
+    """Which way this is: block, unblock, forward or backward."""
     if target.kind == Phase.Kind.BLOCKED:
         return PhaseHistory.Kind.BLOCK
     if source.kind == Phase.Kind.BLOCKED:
@@ -135,7 +136,7 @@ def _move(
     )
     source = ticket.phase
     _check_still(ticket, seen, target, options["version"])
-    kind = _kind(source, target)
+    kind = kind_of_move(source, target)
     if kind == PhaseHistory.Kind.FORWARD and not options["override"]:
         _check_gate(gate, ticket)
     column = columns[target.column_id]

@@ -278,7 +278,7 @@ class TestGate:
 
         _, outcome = services.validate_gate(actor=agent, ticket_id=ticket.pk)
         assert (outcome.status, outcome.evaluation) == ("failed", "ready")
-        assert "The test results is only reported; nobody has observed it." in outcome.reasons
+        assert "Test results: only reported, nobody has observed it." in outcome.reasons
 
         for artifact in ticket.artifacts.all():
             services.verify_artifact(

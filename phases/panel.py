@@ -1,0 +1,201 @@
+"""The read model of a ticket's panel: overview, tasks, evidence, timeline in one go."""
+
+import json
+from typing import Any
+
+from django.utils import timezone
+
+from guardian.authority import MONITOR, Actor
+from phases.gates import Criterion, Evaluation, evaluate
+from phases.models import Phase, PhaseGateArtifact, Task, Ticket
+from phases.timeline import timeline
+from phases.why import why
+
+CONTENT_SHOWN = 40_000
+# Figures are told in this order, others behind them by name.
+_FIRST = ("files", "bytes", "total", "passed", "failed", "errors", "skipped", "exit_code")
+_TONES = {
+    "completed": "ok",
+    "failed": "bad",
+    "blocked": "bad",
+    "running": "info",
+    "assigned": "info",
+    "needs_work": "warn",
+}
+
+
+def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
+    """What the panel's template shows; `ticket` comes with its phases prefetched."""
+    tasks = list(
+        Task.objects.filter(ticket=ticket)
+        .select_related("phase", "holder", "last_holder")
+        .order_by("phase__sequence_order", "id")[:200]
+    )
+    artifacts = list(
+        PhaseGateArtifact.objects.filter(ticket=ticket)
+        .select_related("phase", "collected_by", "verified_by")
+        .order_by("-created_at", "-id")[:50]
+    )
+    gate = evaluate(ticket)
+    may_write = actor.has_scope("tickets:write") and actor.can_write
+    return {
+        "ticket": ticket,
+        "steps": _steps(ticket),
+        "why": why(ticket, tasks, gate, now=timezone.now()),
+        "tasks": [_task(task, may_write and actor.authority >= MONITOR) for task in tasks],
+        "tasks_done": sum(t.status == Task.Status.COMPLETED for t in tasks),
+        "gate": _gate(ticket, gate, artifacts, actor),
+        "artifacts": [_artifact(a) for a in artifacts],
+        "report": _report(ticket, artifacts),
+        "timeline": timeline(ticket, tasks),
+        "retry_to": _retry_to(ticket) if may_write else None,
+        "may_write": may_write,
+        "may_cancel": may_write
+        and ticket.is_open
+        and (ticket.created_by_id == actor.id or actor.authority >= MONITOR),
+        "is_mine": ticket.assignee_id == actor.id,
+    }
+
+
+def _steps(ticket: Ticket) -> list[dict[str, str]]:
+    """The way from the first phase to done; Blocked marks the step it was thrown out of."""
+    phases = sorted(ticket.workflow.phases.all(), key=lambda p: p.sequence_order)
+    blocked = ticket.phase.kind == Phase.Kind.BLOCKED
+    at = ticket.previous_phase if blocked and ticket.previous_phase else ticket.phase
+    first = next(p for p in phases if p.key == ticket.workflow.initial_phase)
+    begins = min(first.sequence_order, at.sequence_order)
+    steps = []
+    for phase in phases:
+        if phase.kind == Phase.Kind.BLOCKED or phase.sequence_order < begins:
+            continue
+        state = "ahead"
+        if phase.sequence_order < at.sequence_order or ticket.status == "completed":
+            state = "passed"
+        elif phase.pk == at.pk:
+            state = "stuck" if blocked else "here"
+        steps.append({"name": phase.name, "state": state})
+    return steps
+
+
+def _task(task: Task, may_retry: bool) -> dict[str, Any]:  # noqa: FBT001  a private helper
+    return {
+        "row": task,
+        "tone": _TONES.get(task.status, ""),
+        "word": task.get_status_display().replace("_", " "),
+        "person": task.holder or task.last_holder,
+        "percent": round(task.progress * 100),
+        "summary": str(task.result.get("summary", "")) if isinstance(task.result, dict) else "",
+        "may_retry": may_retry and task.status in {"failed", "cancelled"},
+    }
+
+
+def _gate(
+    ticket: Ticket, gate: Evaluation, artifacts: list[PhaseGateArtifact], actor: Actor
+) -> dict[str, Any]:
+    by_id = {str(a.pk): a for a in artifacts}
+    rows = [_criterion(c, by_id.get(c.artifact_id or ""), actor) for c in gate.criteria]
+    following = ticket.phase.next_column
+    return {
+        "rows": rows,
+        "to": following.name if following else "",
+        "verified": sum(r["met"] and r["level"] == "verified" for r in rows),
+        "reported": sum(r["level"] == "reported" for r in rows),
+        "passed": gate.passed,
+        "open": ticket.is_open and ticket.phase.kind == Phase.Kind.WORK,
+    }
+
+
+def _criterion(
+    criterion: Criterion, artifact: PhaseGateArtifact | None, actor: Actor
+) -> dict[str, Any]:
+    level = "stale" if criterion.stale else criterion.level
+    badge = level
+    if not criterion.met and level not in {"reported", "stale"}:
+        level, badge = "none", "missing" if criterion.missing else "not met"
+    return {
+        "name": criterion.key.replace("_", " "),
+        "required": criterion.required,
+        "met": criterion.met,
+        "level": level,
+        "badge": badge,
+        "tone": {"verified": "ok", "reported": "warn", "stale": "warn"}.get(level, ""),
+        "reason": criterion.reason,
+        "observer": observer(artifact) if artifact else "",
+        "facts": facts(artifact) if artifact else "",
+        "artifact_id": criterion.artifact_id,
+        "may_confirm": artifact is not None
+        and not artifact.is_verified
+        and artifact.collected_by_id != actor.id
+        and actor.has_scope("approvals:decide"),
+    }
+
+
+def observer(artifact: PhaseGateArtifact) -> str:
+    """Who says so, in words."""
+    seen = artifact.observation or {}
+    if artifact.source == PhaseGateArtifact.Source.SANDBOX:
+        parts = [f"observed in our sandbox ({seen.get('isolation', 'unknown level')})"]
+        if seen.get("exit_code") is not None:
+            parts.append(f"exit {seen['exit_code']}")
+        if seen.get("execution_id"):
+            parts.append(f"execution {str(seen['execution_id'])[:8]}…")
+        return ", ".join(parts)
+    if artifact.verified_by is not None:
+        return f"reported by {artifact.collected_by.name}, confirmed by {artifact.verified_by.name}"
+    return f"reported by {artifact.collected_by.name}, nobody has observed it"
+
+
+def facts(artifact: PhaseGateArtifact) -> str:
+    """The figures of a piece of evidence in one line."""
+    content = artifact.artifact_content
+    if isinstance(content, str):
+        return f"{len(content):,} characters".replace(",", " ")
+    if not isinstance(content, dict):
+        return ""
+    plain = [
+        f"{name.replace('_', ' ')} {_figure(value)}"
+        for name, value in sorted(content.items(), key=_rank)
+        if isinstance(value, (int, float, str, bool)) and len(str(value)) <= 40
+    ]
+    return " · ".join(plain[:6])
+
+
+def _rank(item: tuple[str, Any]) -> tuple[int, str]:
+    name = item[0]
+    return (_FIRST.index(name) if name in _FIRST else len(_FIRST), name)
+
+
+def _figure(value: float | str | bool) -> str:  # noqa: FBT001  a value to show
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}".replace(",", " ") if isinstance(value, int) else str(value)
+
+
+def _artifact(artifact: PhaseGateArtifact) -> dict[str, Any]:
+    content = artifact.artifact_content
+    text = content if isinstance(content, str) else json.dumps(content, indent=2)
+    return {
+        "row": artifact,
+        "name": artifact.artifact_type.replace("_", " "),
+        "observer": observer(artifact),
+        "facts": facts(artifact),
+        "level": "verified" if artifact.is_verified else "reported",
+        "tone": "ok" if artifact.is_verified else "warn",
+        "text": text[:CONTENT_SHOWN],
+        "cut": len(text) > CONTENT_SHOWN,
+    }
+
+
+def _report(ticket: Ticket, artifacts: list[PhaseGateArtifact]) -> str:
+    """The text a finished ticket was for."""
+    if ticket.status != Ticket.Status.COMPLETED:
+        return ""
+    found = next((a for a in artifacts if a.artifact_type == "report"), None)
+    content = found.artifact_content if found else ""
+    return content[:CONTENT_SHOWN] if isinstance(content, str) else ""
+
+
+def _retry_to(ticket: Ticket) -> Phase | None:
+    if ticket.is_open and ticket.phase.kind == Phase.Kind.BLOCKED:
+        return ticket.previous_phase
+    return None

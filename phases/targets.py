@@ -1,0 +1,73 @@
+"""Where a ticket may go now and, for every other place, why not: the same rules as the move."""
+
+from typing import Any
+
+from phases.errors import GateNotPassed, OpenTasks, TicketClosed, WipExceeded
+from phases.gates import Evaluation, evaluate
+from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket
+from phases.services.moves import allowed_targets, kind_of_move
+
+
+def targets(ticket: Ticket) -> list[dict[str, Any]]:
+    """Per phase {to_phase, name, column, kind, allowed, code, reasons, remedy, default}.
+
+    `default` marks the phase a move to its column leads to. Reads only; the move asks again.
+    """
+    phases = list(
+        Phase.objects.filter(workflow_id=ticket.workflow_id)
+        .select_related("column")
+        .order_by("sequence_order")
+    )
+    edges = set(allowed_targets(ticket))
+    gate = evaluate(ticket)
+    busy = Task.objects.still_open().filter(ticket=ticket).count()
+    defaults = _defaults(ticket, phases, edges)
+    rows = []
+    for phase in phases:
+        if phase.pk == ticket.phase_id:
+            continue
+        kind = kind_of_move(ticket.phase, phase)
+        code, reasons, remedy = _refusal(ticket, phase, edges, kind=kind, gate=gate, busy=busy)
+        rows.append(
+            {
+                "to_phase": phase.key,
+                "name": phase.name,
+                "column": phase.column.key,
+                "kind": kind,
+                "allowed": code is None,
+                "code": code,
+                "reasons": reasons,
+                "remedy": remedy,
+                "default": defaults.get(phase.column_id) == phase.key,
+            }
+        )
+    return rows
+
+
+def _defaults(ticket: Ticket, phases: list[Phase], edges: set[str]) -> dict[Any, str]:
+    back = ticket.previous_phase.key if ticket.previous_phase else ""
+    chosen: dict[Any, str] = {}
+    for phase in phases:
+        if phase.key in edges and phase.pk != ticket.phase_id:
+            chosen.setdefault(phase.column_id, phase.key)
+            if ticket.phase.kind == Phase.Kind.BLOCKED and phase.key == back:
+                chosen[phase.column_id] = back
+    return chosen
+
+
+def _refusal(
+    ticket: Ticket, phase: Phase, edges: set[str], *, kind: str, gate: Evaluation, busy: int
+) -> tuple[str | None, list[str], str]:
+    if not ticket.is_open:
+        return TicketClosed.code, ["This ticket is closed."], TicketClosed.remedy
+    if phase.key not in edges:
+        return "illegal_transition", [f"{ticket.phase.name} does not lead to {phase.name}."], ""
+    if kind == PhaseHistory.Kind.FORWARD and not gate.passed:
+        return GateNotPassed.code, gate.reasons, GateNotPassed.remedy
+    if phase.kind == Phase.Kind.DONE and busy:
+        return OpenTasks.code, [f"{busy} tasks are still open."], OpenTasks.remedy
+    column: BoardColumn = phase.column
+    if column.is_full and column.pk != ticket.column_id:
+        full = f"{column.name} is full ({column.admitted_count} of {column.wip_limit})."
+        return WipExceeded.code, [full], WipExceeded.remedy
+    return None, [], ""

@@ -1,0 +1,104 @@
+"""What happened to a ticket, as sentences: newest first."""
+
+from typing import Any
+
+from django.db.models import Q
+
+from guardian.models import Event
+from phases import events
+from phases.models import PhaseGateArtifact, PhaseGateResult, Task, Ticket
+
+SHOWN = 80
+_SILENT = {events.TASK_READIED, events.BOARD_SLOT_FREED, events.TASK_STARTED}
+_NAMES = {"admitted_at": "place in the column", "card_facts": "facts"}
+
+
+def timeline(ticket: Ticket, tasks: list[Task]) -> list[dict[str, Any]]:
+    """[{at, who, kind, text, detail, tone}], at most 80."""
+    titles = {str(task.pk): task.title for task in tasks}
+    names = {phase.key: phase.name for phase in ticket.workflow.phases.all()}
+    artifacts = PhaseGateArtifact.objects.filter(ticket=ticket).values_list("pk", flat=True)
+    gates = PhaseGateResult.objects.filter(ticket=ticket).values_list("pk", flat=True)
+    rows = (
+        Event.objects.filter(
+            Q(subject_id__in=[str(ticket.pk), *titles, *map(str, artifacts[:200])])
+            | Q(
+                subject_label="phases.phasegateresult",
+                subject_id__in=[str(pk) for pk in gates.order_by("-pk")[:40]],
+            ),
+            team_id=ticket.team_id,
+        )
+        .select_related("actor")
+        .order_by("-created_at", "-id")[:SHOWN]
+    )
+    return [row for event in rows if (row := _row(event, titles, names)) is not None]
+
+
+def _row(event: Event, titles: dict[str, str], names: dict[str, str]) -> dict[str, Any] | None:
+    if event.kind in _SILENT or event.data.get("changed") == ["card_facts"]:
+        return None
+    text, detail, tone = _words(event, titles.get(event.subject_id, "a task"), names)
+    who = event.actor.name if event.actor else event.data.get("holder") or "Lemnos"
+    kind = event.actor.kind if event.actor else "service"
+    return {
+        "at": event.created_at,
+        "who": who,
+        "kind": kind,
+        "text": text,
+        "detail": detail,
+        "tone": tone,
+    }
+
+
+def _words(event: Event, task: str, names: dict[str, str]) -> tuple[str, str, str]:
+    data = event.data
+    if event.kind == events.TICKET_PHASE_CHANGED:
+        return _moved(event, names)
+    if event.kind == events.TICKET_UPDATED:
+        changed = [_NAMES.get(name, name) for name in data.get("changed", [])]
+        return f"changed {', '.join(changed)}", "", ""
+    if event.kind == events.GATE_EVALUATED:
+        passed = data.get("gate_status") == "passed"
+        phase = names.get(str(data.get("phase")), "this phase")
+        outcome = "passed" if passed else "not passed yet"
+        return f"asked the gate of {phase}", outcome, "ok" if passed else ""
+    if event.kind == events.ARTIFACT_ADDED:
+        kind = str(data.get("artifact_type", "evidence")).replace("_", " ")
+        seen = {"sandbox": "observed in the sandbox", "reviewer": "confirmed by a second person"}
+        return f"attached {kind}", seen.get(str(data.get("source")), "reported"), ""
+    simple = _SIMPLE.get(event.kind)
+    if simple is None:
+        return event.kind.removeprefix("phases.").replace(".", " "), event.reason, ""
+    text, key, tone = simple
+    return text.format(task=f"“{task}”"), str(data.get(key) or event.reason or ""), tone
+
+
+def _moved(event: Event, names: dict[str, str]) -> tuple[str, str, str]:
+    source = names.get(str(event.data.get("from_phase")), "")
+    target = names.get(str(event.data.get("to_phase")), "")
+    if event.data.get("move") == "block":
+        return f"blocked it in {source}", event.reason, "bad"
+    by_itself = event.data.get("via") == "auto"
+    verb = "moved it on" if by_itself else "moved it"
+    return f"{verb} from {source} to {target}", event.reason, ""
+
+
+# kind → sentence, key of the data to show beside it, tone
+_SIMPLE: dict[str, tuple[str, str, str]] = {
+    events.TICKET_CREATED: ("opened this ticket", "", ""),
+    events.TICKET_STARTED: ("began work", "", ""),
+    events.TICKET_COMPLETED: ("completed this ticket", "", "ok"),
+    events.TICKET_CANCELLED: ("called this ticket off", "", "bad"),
+    events.TICKET_WAITS: ("found that it has to wait", "", "warn"),
+    events.TASK_CREATED: ("added the task {task}", "", ""),
+    events.TASK_CLAIMED: ("took {task}", "", ""),
+    events.TASK_COMPLETED: ("completed {task}", "", "ok"),
+    events.TASK_FAILED: ("failed at {task}", "error_message", "bad"),
+    events.TASK_RELEASED: ("gave {task} back", "", ""),
+    events.TASK_RETRY_SCHEDULED: ("will try {task} again", "", "warn"),
+    events.TASK_LEASE_LOST: ("took {task} back from a silent holder", "", "warn"),
+    events.TASK_BLOCKED: ("holds {task} back", "blocked_reason", "bad"),
+    events.TASK_UNBLOCKED: ("lets {task} go on", "", ""),
+    events.TASK_RETRIED: ("put {task} up again", "", ""),
+    events.TASK_CANCELLED: ("called {task} off", "", "bad"),
+}

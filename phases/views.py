@@ -1,0 +1,164 @@
+"""The board's page and the panel of a ticket."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.gzip import gzip_page
+from django.views.decorators.http import require_safe
+
+from guardian.authority import Actor, require_scope
+from guardian.errors import DomainError
+from guardian.http import session_actor
+from phases import board
+from phases.models import Ticket, Workflow
+from phases.panel import panel
+
+# Pages bring everything themselves; nothing in a ticket's text may ever run.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+FIRST_CHOICE = "repo_checkup"
+
+Page = Callable[..., HttpResponse]
+
+
+def _page(view: Page) -> Page:
+    """For a logged-in member of a team that may read tickets; others are told what to do."""
+
+    @require_safe
+    @never_cache
+    @gzip_page
+    @login_required
+    @wraps(view)
+    def guarded(request: HttpRequest, **arguments: Any) -> HttpResponse:
+        try:
+            actor = session_actor(request)
+            require_scope(actor, "tickets:read")
+        except DomainError as refusal:
+            response = render(request, "phases/refused.html", {"refusal": refusal}, status=403)
+        else:
+            response = view(request, actor, **arguments)
+        response.headers["Content-Security-Policy"] = POLICY
+        return response
+
+    return guarded
+
+
+@_page
+def home(request: HttpRequest, actor: Actor) -> HttpResponse:
+    """The board one looked at last, else the checkup's, else the default one."""
+    flows = {flow.key: flow for flow in Workflow.objects.for_team(actor.team_id)}
+    default = next((key for key, flow in flows.items() if flow.is_default), None)
+    for key in (request.session.get("board"), FIRST_CHOICE, default):
+        if key in flows:
+            return redirect("board", workflow=key)
+    return _no_board(request, [], "")
+
+
+@_page
+def page(
+    request: HttpRequest, actor: Actor, *, workflow: str, number: int | None = None
+) -> HttpResponse:
+    """A workflow's board, with a ticket's panel open where the address names one."""
+    flows = list(Workflow.objects.for_team(actor.team_id).order_by("name"))
+    flow = next((f for f in flows if f.key == workflow), None)
+    if flow is None:
+        return _no_board(request, flows, workflow)
+    opened = _panel(actor, flow, number) if number is not None else None
+    if "fragment" in request.GET:
+        return _fragment(request, opened)
+    if request.session.get("board") != flow.key:
+        request.session["board"] = flow.key
+    snapshot = board.snapshot(flow)
+    return render(
+        request,
+        "phases/board.html",
+        {
+            "flow": flow,
+            "flows": flows,
+            "actor": actor,
+            "columns": snapshot["columns"],
+            "data": {
+                **snapshot,
+                "phases": _phases(flow),
+                "me": _me(actor),
+                "label": "LEM",
+                "start": _start(flow),
+            },
+            "asks_source": flow.key == FIRST_CHOICE,
+            "weak_isolation": settings.UNTRUSTED_LEVEL
+            if settings.UNTRUSTED_LEVEL != "container"
+            else "",
+            "may_write": actor.has_scope("tickets:write"),
+            "panel": opened,
+            "number": number,
+        },
+        status=404 if number is not None and opened is None else 200,
+    )
+
+
+def _no_board(request: HttpRequest, flows: list[Workflow], wanted: str) -> HttpResponse:
+    context = {"flows": flows, "wanted": wanted}
+    return render(request, "phases/no_board.html", context, status=404 if wanted else 200)
+
+
+def _fragment(request: HttpRequest, opened: dict[str, Any] | None) -> HttpResponse:
+    if opened is None:
+        return HttpResponse("There is no such ticket.", status=404, content_type="text/plain")
+    return render(request, "phases/_panel.html", {"panel": opened})
+
+
+def _panel(actor: Actor, flow: Workflow, number: int) -> dict[str, Any] | None:
+    ticket = (
+        Ticket.objects.select_related(
+            "workflow",
+            "phase",
+            "phase__next_column",
+            "previous_phase",
+            "column",
+            "assignee",
+            "created_by",
+        )
+        .prefetch_related("workflow__phases")
+        .filter(team=actor.team, workflow=flow, number=number)
+        .first()
+    )
+    return panel(ticket, actor) if ticket is not None else None
+
+
+def _phases(flow: Workflow) -> list[dict[str, Any]]:
+    return [
+        {
+            "key": phase.key,
+            "name": phase.name,
+            "kind": phase.kind,
+            "order": phase.sequence_order,
+            "column": phase.column.key,
+            "to": phase.allowed_transitions,
+        }
+        for phase in flow.phases.select_related("column").order_by("sequence_order")
+    ]
+
+
+def _start(flow: Workflow) -> str:
+    """The column a new ticket begins in."""
+    phase = flow.phases.select_related("column").get(key=flow.initial_phase)
+    return str(phase.column.key)
+
+
+def _me(actor: Actor) -> dict[str, Any]:
+    return {
+        "id": str(actor.id),
+        "name": actor.name,
+        "authority": actor.authority,
+        "human": actor.is_human,
+        "write": actor.has_scope("tickets:write"),
+    }

@@ -1,0 +1,102 @@
+"""In plain words: how a ticket stands, what it waits for and what will happen by itself."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from phases.gates import Evaluation
+from phases.models import Phase, Task, Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """`tone` is ok, info, warn or bad; `until` counts down where it is known."""
+
+    tone: str
+    head: str
+    text: str
+    until: datetime | None = None
+
+
+def why(ticket: Ticket, tasks: list[Task], gate: Evaluation, *, now: datetime) -> Why:
+    """One sentence for a ticket; the first thing that holds it up is the one that is told."""
+    if not ticket.is_open:
+        return _closed(ticket)
+    if ticket.is_blocked:
+        back = ticket.previous_phase.name if ticket.previous_phase else "where it was"
+        text = f"{ticket.blocked_reason} Retry sends it back to {back} once the cause is gone."
+        return Why("bad", "Blocked", text)
+    here = [t for t in tasks if t.phase_id == ticket.phase_id]
+    return _queued(ticket) or _tasks(here, now) or _stays(ticket, here, gate)
+
+
+def _closed(ticket: Ticket) -> Why:
+    if ticket.status == Ticket.Status.COMPLETED:
+        return Why("ok", "Done", "Every phase is behind it.")
+    return Why("info", ticket.get_status_display().capitalize(), "Nothing more will happen here.")
+
+
+def _queued(ticket: Ticket) -> Why | None:
+    if ticket.admitted_at is not None:
+        return None
+    column = ticket.column
+    return Why(
+        "warn",
+        "Waiting",
+        f"{column.name} is full ({column.admitted_count} of {column.wip_limit}). "
+        "This ticket is admitted by itself when a place is free.",
+    )
+
+
+def _tasks(tasks: list[Task], now: datetime) -> Why | None:
+    held = next((t for t in tasks if t.holder is not None), None)
+    if held is not None:
+        return _held(held, now)
+    for task in tasks:
+        if task.status == Task.Status.FAILED:
+            text = f"{task.title}: {task.error_message or 'it failed.'} Retry the task to go on."
+            return Why("bad", "Failed", text)
+        if task.status == Task.Status.BLOCKED:
+            return Why("bad", "Blocked", f"{task.title}: {task.blocked_reason}")
+    waiting = next((t for t in tasks if t.status in {"pending", "needs_work"}), None)
+    return _waiting(waiting, now) if waiting is not None else None
+
+
+def _held(task: Task, now: datetime) -> Why:
+    name = task.holder.name if task.holder else ""
+    if task.lease_expires_at is not None and task.lease_expires_at <= now:
+        return Why(
+            "warn",
+            "Silent",
+            f"{name} stopped answering. {task.title} is taken back within ten seconds.",
+        )
+    if task.cancel_deadline is not None:
+        return Why("warn", "Stopping", f"{name} was asked to stop: {task.cancel_reason}")
+    note = f": {task.note}" if task.note else "."
+    return Why("info", "Working", f"{name} is at “{task.title}”{note}")
+
+
+def _waiting(task: Task, now: datetime) -> Why:
+    if task.deps_left:
+        text = f"“{task.title}” begins by itself when {task.deps_left} other tasks are completed."
+        return Why("warn", "Waiting", text)
+    if task.not_before is not None and task.not_before > now:
+        tries = f"Try {task.retry_count + 1} of {task.max_retries + 1}"
+        because = f" after: {task.error_message}" if task.error_message else "."
+        return Why("warn", "Trying again", f"{tries}{because}", task.not_before)
+    if task.dispatch_note:
+        return Why("warn", "Waiting", f"“{task.title}” cannot be taken yet: {task.dispatch_note}.")
+    able = ", ".join(task.required_capabilities)
+    who = f"an agent that offers {able}" if able else "an agent"
+    return Why("warn", "Waiting", f"“{task.title}” is ready and waits for {who}.")
+
+
+def _stays(ticket: Ticket, tasks: list[Task], gate: Evaluation) -> Why:
+    note = ticket.auto_wait or {}
+    if note.get("reason") == "wip_full":
+        text = f"{note.get('detail')} This ticket moves on by itself when a place is free."
+        return Why("warn", "Waiting", text)
+    if not gate.passed:
+        return Why("warn", "Evidence missing", " ".join(gate.reasons))
+    if ticket.phase.kind == Phase.Kind.WORK and not tasks:
+        return Why("info", "Ready", "No task is open here. Move it on when it is time.")
+    return Why("ok", "Ready", "All work of this phase is done. Move it on.")

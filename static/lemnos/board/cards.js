@@ -1,0 +1,230 @@
+/* Draw the columns and their cards; a card that did not change is not touched. */
+
+import { $, $$, ago, calm, h, icon, narrow, setText } from "./dom.js";
+
+const PRIORITY = { CRITICAL: "Critical", HIGH: "High", MEDIUM: "Medium", LOW: "Low" };
+
+export class Cards {
+  #drawn = new Map(); // id → text of what is drawn
+  #store;
+  #base;
+  #may;
+
+  constructor(store, { base, filters, onMove }) {
+    this.#store = store;
+    this.#base = base;
+    this.filters = filters;
+    this.#may = store.me.write;
+    this.onMove = onMove;
+    this.open = null;
+  }
+
+  element(id) {
+    return document.getElementById(`card-${id}`);
+  }
+
+  link(id) {
+    return this.element(id)?.querySelector(".card-link");
+  }
+
+  /* All cards shown, column by column. */
+  shown() {
+    return $$(".column").map((column) => ({ key: column.dataset.column, column, cards: $$(".card", column) }));
+  }
+
+  draw() {
+    const focused = document.activeElement?.closest?.(".card");
+    const focusedPart = document.activeElement?.className;
+    const before = new Map(calm() ? [] : $$(".card").map((card) => [card.id, { column: card.closest(".column"), rect: card.getBoundingClientRect() }]));
+    const first = before.size === 0 && this.#drawn.size === 0;
+    const moved = [];
+    for (const column of $$(".column")) {
+      const data = this.#store.columns.get(column.dataset.column);
+      if (!data) continue;
+      const cards = this.#store.inColumn(data.key);
+      const visible = cards.filter((card) => this.filters.match(card));
+      this.#drawHead(column, data);
+      this.#drawList($("[data-cards]", column), data, cards, visible, moved, before, first);
+    }
+    for (const id of [...this.#drawn.keys()]) if (!this.#store.get(id)) this.#drawn.delete(id);
+    if (focused && document.activeElement !== focused && !focused.contains(document.activeElement)) {
+      const again = document.getElementById(focused.id);
+      (again?.getElementsByClassName(focusedPart)[0] || again?.querySelector(".card-link"))?.focus({ preventScroll: true });
+    }
+    for (const glide of moved) this.#glide(glide);
+  }
+
+  #drawHead(column, data) {
+    const over = data.wip_limit && data.admitted > data.wip_limit;
+    const full = data.wip_limit && data.admitted >= data.wip_limit;
+    column.dataset.load = over ? "over" : full ? "full" : "";
+    const count = $("[data-count]", column);
+    const text = data.wip_limit ? `${data.admitted} / ${data.wip_limit}` : String(data.total);
+    if (count.textContent !== text) {
+      setText(count, text);
+      count.classList.remove("tick");
+      if (!calm()) requestAnimationFrame(() => count.classList.add("tick"));
+    }
+    count.title = data.wip_limit ? `${data.admitted} admitted, ${data.wip_limit} allowed at once` : `${data.total} tickets`;
+    $("[data-meter]", column).style.width = data.wip_limit ? `${Math.min(100, (data.admitted / data.wip_limit) * 100)}%` : "0";
+    column.querySelector(".meter").style.visibility = data.wip_limit ? "" : "hidden";
+    const notes = [];
+    if (over) notes.push(`${data.admitted - data.wip_limit} over the limit`);
+    if (data.queued) notes.push(`+${data.queued} queued`);
+    const note = $("[data-note]", column);
+    const words = notes.join(" · ");
+    if (note.dataset.words !== words && !column.dataset.refused) {
+      note.dataset.words = words;
+      note.replaceChildren(...(over ? [icon("warn")] : []), words);
+    }
+  }
+
+  #drawList(list, data, cards, visible, moved, before, first) {
+    let at = list.firstElementChild;
+    for (const card of visible) {
+      const element = this.#cardElement(card);
+      const was = before.get(element.id);
+      if (element !== at) list.insertBefore(element, at);
+      else at = at.nextElementSibling;
+      if (was && was.column !== list.closest(".column")) moved.push({ element, rect: was.rect });
+      if (!was && !first && !calm()) {
+        element.dataset.new = "";
+        element.addEventListener("animationend", () => delete element.dataset.new, { once: true });
+      }
+    }
+    const keep = new Set(visible.map((card) => `card-${card.id}`));
+    for (const child of [...list.children]) if (!keep.has(child.id)) child.remove();
+    const held = cards.length;
+    if (data.total > held) list.append(h("li", { class: "nothing-here" }, `${data.total - held} more, not shown`));
+    if (!visible.length) {
+      const words = held ? "No match here" : data.is_terminal ? "Nothing yet" : "Empty";
+      list.append(h("li", { class: "nothing-here" }, words));
+    }
+  }
+
+  #cardElement(card) {
+    const text = JSON.stringify([card, this.open === card.number, this.#doing(card)]);
+    let element = this.element(card.id);
+    if (this.#drawn.get(card.id) === text && element) return element;
+    if (!element) element = h("li", { class: "card", id: `card-${card.id}`, data: { id: card.id } });
+    this.#drawn.set(card.id, text);
+    this.#fill(element, card);
+    return element;
+  }
+
+  #fill(element, card) {
+    element.toggleAttribute("data-open", this.open === card.number);
+    element.toggleAttribute("data-busy", Boolean(card.busy));
+    const held = element.contains(document.activeElement) ? document.activeElement.className : null;
+    const name = `${this.#store.label}-${card.number}`;
+    element.replaceChildren(
+      h("div", { class: "card-top" },
+        h("span", { class: "ref" }, name),
+        h("span", { class: "priority", data: { priority: card.priority } }, PRIORITY[card.priority]),
+        h("time", { class: "age", datetime: card.phase_entered_at, title: `in ${card.phase_name} since ${new Date(card.phase_entered_at).toLocaleString()}`, data: { age: card.phase_entered_at } }, ago(card.phase_entered_at))),
+      h("a", { class: "card-link", href: `${this.#base}/tickets/${card.number}${location.search}`, draggable: "false", "aria-current": this.open === card.number ? "true" : null, "aria-describedby": `about-${card.id}` }, h("span", { class: "sr" }, `${name} `), card.title),
+      this.#about(card),
+      this.#doingLine(card) || "",
+    );
+    if (this.#may && isOpen(card)) {
+      element.append(h("button", { type: "button", class: "card-move", "aria-label": `Move ${name} to…`, title: "Move to…", "aria-haspopup": "dialog", on: { click: () => this.onMove(card.id) } }, icon("more")));
+    }
+    if (held) (element.getElementsByClassName(held)[0] || element.querySelector(".card-link")).focus({ preventScroll: true });
+  }
+
+  #about(card) {
+    const { done, total } = card.tasks;
+    const parts = [];
+    if (total) {
+      const bar = h("span", { class: "bar-small", "aria-hidden": "true" }, h("span"));
+      bar.firstChild.style.width = `${(done / total) * 100}%`;
+      parts.push(h("span", { class: "figures", title: "tasks completed" }, h("span", { class: "sr" }, "tasks "), `${done}/${total}`));
+      parts.unshift(bar);
+    }
+    for (const [words, tone, sign] of this.#badges(card)) parts.push(h("span", { class: "badge", data: { tone } }, sign ? icon(sign) : "", words));
+    for (const label of card.labels.slice(0, 3)) parts.push(h("span", { class: "badge" }, label));
+    const phase = this.#shared(card) ? h("span", { class: "badge" }, card.phase_name) : "";
+    return h("div", { id: `about-${card.id}` },
+      h("div", { class: "badges" }, ...parts.slice(0, total ? 2 : 0), phase, ...parts.slice(total ? 2 : 0)),
+      card.blocked_reason ? h("p", { class: "because", title: card.blocked_reason }, card.blocked_reason) : "");
+  }
+
+  /* The phase is named where its column holds several. */
+  #shared(card) {
+    return (this.#store.columns.get(card.column)?.phases.length || 0) > 1;
+  }
+
+  #badges(card) {
+    const badges = [];
+    const { gate, tasks } = card;
+    if (gate && gate.total && isOpen(card) && !card.blocked_reason) {
+      if (gate.status === "passed") badges.push(["gate passed", "ok", "check"]);
+      else {
+        badges.push([`gate ${gate.met}/${gate.total}${gate.met ? " verified" : ""}`, gate.met ? "ok" : "", null]);
+        if (gate.reported) badges.push([`${gate.reported} reported`, "warn", null]);
+      }
+    }
+    if (tasks.failed && isOpen(card)) badges.push([`${tasks.failed} failed`, "bad", "cross"]);
+    if (tasks.blocked && isOpen(card)) badges.push([`${tasks.blocked} held back`, "bad", null]);
+    if (card.queued) badges.push(["queued, column full", "warn", null]);
+    if (card.facts?.cost) badges.push([`$${card.facts.cost}`, "", null]);
+    if (card.status === "cancelled" || card.status === "failed") badges.push([card.status, "bad", null]);
+    return badges;
+  }
+
+  #doing(card) {
+    if (!isOpen(card)) return null;
+    const { holder } = card;
+    if (holder) {
+      const left = Math.round((Date.parse(holder.lease_expires_at) - Date.now()) / 1000);
+      if (left <= 0) return [holder, "silent, being taken back", "warn"];
+      if (left <= 12) return [holder, `silent, taken back in ${Math.ceil(left / 3) * 3} s`, "warn"];
+      const percent = holder.progress > 0 ? ` ${Math.round(holder.progress * 100)} %` : "";
+      if (holder.status === "assigned") return [holder, "taking it up", ""];
+      return [holder, (holder.note || `at “${holder.task}”`) + percent, ""];
+    }
+    if (card.waits?.reason === "wip_full") return [card.assignee, "done here, waiting for a place", "warn"];
+    if (card.blocked_reason || card.queued) return card.assignee ? [card.assignee, "assigned", ""] : null;
+    const ready = card.tasks.total - card.tasks.done - card.tasks.failed - card.tasks.blocked;
+    if (ready > 0) return [card.assignee, "waiting for an agent", ""];
+    return card.assignee ? [card.assignee, "assigned", ""] : null;
+  }
+
+  #doingLine(card) {
+    const doing = this.#doing(card);
+    if (!doing) return null;
+    const [who, words, tone] = doing;
+    const mark = who ? h("span", { class: `face ${who.kind}`, "aria-hidden": "true" }, who.name.slice(0, 2).toUpperCase()) : "";
+    const text = who ? `${who.name} · ${words}` : words;
+    return h("p", { class: "doing", data: { tone }, title: text }, mark, h("span", {}, text));
+  }
+
+  /* Seconds pass without frames: ages, and leases that run out. */
+  tick() {
+    for (const age of $$("[data-age]")) setText(age, ago(age.dataset.age));
+    const leased = this.#store.all().some((card) => card.holder && Date.parse(card.holder.lease_expires_at) - Date.now() < 13_000);
+    if (leased) this.draw();
+  }
+
+  /* One glide from where it was, as a copy: the columns' scroll boxes would cut the card itself. */
+  #glide({ element, rect }) {
+    const now = element.getBoundingClientRect();
+    if (!now.width || !rect.width || narrow()) return;
+    const ghost = element.cloneNode(true);
+    ghost.removeAttribute("id");
+    ghost.classList.add("ghost");
+    ghost.inert = true;
+    Object.assign(ghost.style, { left: `${rect.left}px`, top: `${rect.top}px`, width: `${now.width}px` });
+    document.body.append(ghost);
+    element.style.visibility = "hidden";
+    const glide = ghost.animate([{ transform: "none" }, { transform: `translate(${now.left - rect.left}px, ${now.top - rect.top}px)` }], { duration: 190, easing: "cubic-bezier(.2,.7,.3,1)" });
+    const end = () => {
+      ghost.remove();
+      element.style.visibility = "";
+    };
+    glide.addEventListener("finish", end);
+    glide.addEventListener("cancel", end);
+  }
+}
+
+export const isOpen = (card) => card.status === "pending" || card.status === "in_progress";

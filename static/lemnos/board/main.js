@@ -1,0 +1,239 @@
+/* The board page: what was sent with it is drawn, then it follows the socket. */
+
+import { $, $$, h, icon, narrow, setText } from "./dom.js";
+import { Store } from "./store.js";
+import { Cards, isOpen } from "./cards.js";
+import { Filters } from "./filters.js";
+import { Live } from "./live.js";
+import { Mover } from "./move.js";
+import { Drag } from "./drag.js";
+import { Creator } from "./create.js";
+import { Panel } from "./panel.js";
+import { Keys } from "./keys.js";
+import { announce } from "./say.js";
+
+const app = $("#app");
+const base = app.dataset.base;
+const data = JSON.parse($("#board-data").textContent);
+const store = new Store(data);
+store.start = data.start;
+const filters = new Filters(store);
+const live = new Live(store, app.dataset.workflow);
+let mover = null;
+const cards = new Cards(store, { base, filters, onMove: (id) => mover.open(id) });
+mover = new Mover(store, cards);
+const drag = new Drag(store, mover);
+const panel = new Panel(store, cards, { base, live, mover });
+const creator = new Creator(store, { onCreated: created });
+const help = () => $("#help-dialog").showModal();
+new Keys({ cards, panel, mover, creator, help });
+
+/* Drawing: at most once per frame, whatever came in between. */
+
+let due = false;
+function draw() {
+  if (due) return;
+  due = true;
+  requestAnimationFrame(() => {
+    due = false;
+    cards.draw();
+    filters.show();
+    summary();
+    columnTabs();
+    empty();
+  });
+}
+
+store.addEventListener("change", ({ detail }) => {
+  draw();
+  if (awaited && store.byNumber(awaited)) focusNew();
+  if (detail.all || detail.touched?.has(panel.card?.id)) panel.refresh();
+});
+filters.addEventListener("change", () => {
+  draw();
+  if (filters.active) announceMatches();
+});
+
+let matchTimer = 0;
+function announceMatches() {
+  clearTimeout(matchTimer);
+  matchTimer = setTimeout(() => {
+    const count = store.all().filter((card) => filters.match(card)).length;
+    announce(count === 1 ? "1 ticket matches" : `${count} tickets match`);
+  }, 600);
+}
+
+function summary() {
+  const all = store.all();
+  const open = all.filter(isOpen).length;
+  const agents = new Set(all.filter((card) => card.holder?.kind === "agent").map((card) => card.holder.id)).size;
+  const blocked = all.filter((card) => card.blocked_reason && isOpen(card)).length;
+  const parts = [`${open} open`];
+  if (agents) parts.push(agents === 1 ? "1 agent working" : `${agents} agents working`);
+  if (blocked) parts.push(`${blocked} blocked`);
+  setText($("#summary"), parts.join(" · "));
+  const needs = all.filter((card) => store.needsPerson(card)).length;
+  $("#needs").hidden = !needs && filters.values.state !== "needs";
+  setText($("#needs"), `Needs you · ${needs}`);
+}
+$("#needs").addEventListener("click", () => filters.set("state", filters.values.state === "needs" ? "" : "needs"));
+
+/* A narrow screen shows one column; tabs choose it. */
+
+let shown = null;
+function columnTabs() {
+  const keys = [...store.columns.keys()];
+  if (!shown || !store.columns.has(shown)) {
+    const newest = store.all().filter(isOpen).sort((a, b) => (a.phase_entered_at < b.phase_entered_at ? 1 : -1))[0];
+    shown = panel.card?.column || newest?.column || data.start || keys[0];
+  }
+  const list = $("#column-tabs");
+  if (!list.children.length) {
+    list.append(...keys.map((key) => h("button", { type: "button", role: "tab", id: `tabcol-${key}`, data: { key }, on: { click: () => show(key) } })));
+    list.addEventListener("keydown", (event) => {
+      const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!by) return;
+      show(keys[(keys.indexOf(shown) + by + keys.length) % keys.length]);
+      $(`#tabcol-${shown}`).focus();
+    });
+  }
+  for (const tab of list.children) {
+    const column = store.columns.get(tab.dataset.key);
+    const here = tab.dataset.key === shown;
+    tab.setAttribute("aria-selected", String(here));
+    tab.tabIndex = here ? 0 : -1;
+    setText(tab, `${column.name} ${column.wip_limit ? `${column.admitted}/${column.wip_limit}` : column.total}`);
+  }
+  for (const column of $$(".column")) column.toggleAttribute("data-shown", column.dataset.column === shown);
+}
+function show(key) {
+  shown = key;
+  columnTabs();
+  $(`#tabcol-${key}`).scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+
+/* A finger that swipes sideways over the cards goes to the next column. */
+let touch = null;
+$("#board").addEventListener("touchstart", ({ touches }) => (touch = touches.length === 1 ? touches[0] : null), { passive: true });
+$("#board").addEventListener("touchend", ({ changedTouches }) => {
+  if (!touch || !narrow()) return;
+  const dx = changedTouches[0].clientX - touch.clientX;
+  const dy = changedTouches[0].clientY - touch.clientY;
+  touch = null;
+  if (Math.abs(dx) < 60 || Math.abs(dx) < 2 * Math.abs(dy)) return;
+  const keys = [...store.columns.keys()];
+  const to = keys[keys.indexOf(shown) + (dx < 0 ? 1 : -1)];
+  if (to) show(to);
+}, { passive: true });
+
+/* Empty pages say what to do next. */
+
+function empty() {
+  const box = $("#empty");
+  const all = store.all();
+  const none = !all.length;
+  const noMatch = !none && filters.active && !all.some((card) => filters.match(card));
+  box.hidden = !none && !noMatch;
+  const state = none ? "none" : noMatch ? "match" : "";
+  if (box.dataset.state === state) return;
+  box.dataset.state = state;
+  const actions = h("div", { class: "actions" });
+  if (noMatch) {
+    actions.append(h("button", { type: "button", class: "primary", on: { click: () => filters.clear() } }, "Clear filters"));
+    box.replaceChildren(h("h2", {}, "No ticket matches"), h("p", { class: "muted" }, "Nothing on this board fits the search and the filters."), actions);
+  } else if (none) {
+    if (creator.possible) {
+      actions.append(h("button", { type: "button", class: "primary", on: { click: () => creator.open() } }, "New ticket"));
+      if ($("input[name=source]")) actions.append(h("button", { type: "button", on: { click: () => creator.open({ source: "self" }) } }, "Check Lemnos itself"));
+    }
+    const words = creator.possible ? "A ticket is one piece of work. Make one, and agents take it from column to column while you watch." : "When somebody of your team makes a ticket, it appears here by itself.";
+    box.replaceChildren(h("h2", {}, "No ticket yet"), h("p", { class: "muted" }, words), actions);
+  }
+}
+
+/* A new ticket gets the focus as soon as its card is there. */
+
+let awaited = null;
+function created(ticket) {
+  awaited = ticket.number;
+  if (filters.active) filters.clear();
+  if (store.byNumber(awaited)) focusNew();
+}
+function focusNew() {
+  const card = store.byNumber(awaited);
+  awaited = null;
+  shown = card.column;
+  setTimeout(() => {
+    const link = cards.link(card.id);
+    if (!link || $("dialog[open]")) return;
+    link.focus({ preventScroll: true });
+    link.closest(".card").scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, 60);
+}
+
+/* Opening: a plain click stays on the page, everything else is a link as any other. */
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest(".card-link, .panel-head .ref a");
+  if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  const card = store.get(link.closest(".card")?.dataset.id);
+  if (card) panel.open(card.number);
+});
+for (const dialog of $$("dialog")) {
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog || event.target.closest("[data-close]")) dialog.close();
+  });
+}
+$("#new-ticket")?.addEventListener("click", () => creator.open());
+$("#open-help").addEventListener("click", () => {
+  $("#you").hidePopover();
+  help();
+});
+
+/* Menus open under their button. */
+for (const menu of $$("[popover]")) {
+  menu.addEventListener("beforetoggle", (event) => {
+    if (event.newState !== "open") return;
+    const button = $(`[popovertarget=${menu.id}]`).getBoundingClientRect();
+    requestAnimationFrame(() => {
+      const width = menu.offsetWidth;
+      menu.style.left = `${Math.max(8, Math.min(button.left, innerWidth - width - 8))}px`;
+      menu.style.top = `${button.bottom + 4}px`;
+    });
+  });
+}
+
+/* Theme: the system's, or the chosen one. */
+function theme(choice) {
+  if (choice) {
+    if (choice === "system") localStorage.removeItem("lemnos.theme");
+    else localStorage.setItem("lemnos.theme", choice);
+  }
+  const now = localStorage.getItem("lemnos.theme") || "system";
+  if (now === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = now;
+  for (const button of $$("[data-theme-choice]")) button.setAttribute("aria-pressed", String(button.dataset.themeChoice === now));
+}
+for (const button of $$("[data-theme-choice]")) button.addEventListener("click", () => theme(button.dataset.themeChoice));
+theme();
+
+/* How the line stands. */
+const STATES = { connecting: "Connecting…", live: "Live", reconnecting: "Reconnecting…", offline: "Offline", refused: "No access" };
+live.addEventListener("state", ({ detail }) => {
+  const pill = $("#pill");
+  if (pill.dataset.state === detail) return;
+  pill.dataset.state = detail;
+  setText($("#pill-text"), STATES[detail]);
+  pill.title = { live: "Changes appear by themselves", reconnecting: "What you see may be old; nothing is lost", offline: "Your machine is offline", refused: "You may not see this board any more" }[detail] || "";
+});
+live.addEventListener("presence", ({ detail }) => panel.presence(detail));
+
+setInterval(() => {
+  cards.tick();
+  panel.tick();
+}, 1000);
+draw();
+live.connect();
+// For whoever looks with the browser's console, and for tests of a broken line.
+window.lemnos = { store, live, drag, icon };

@@ -1,0 +1,108 @@
+/* The board as this page knows it: cards by id, columns by key, the number reached. */
+
+const ORDER = { CRITICAL: 1, HIGH: 2, MEDIUM: 3, LOW: 4 };
+
+export class Store extends EventTarget {
+  constructor(snapshot) {
+    super();
+    this.me = snapshot.me;
+    this.label = snapshot.label;
+    this.workflow = snapshot.workflow;
+    this.phases = new Map(snapshot.phases.map((phase) => [phase.key, phase]));
+    this.wishes = new Map(); // id → fields of a move the server has not answered yet
+    this.load(snapshot);
+  }
+
+  /* Begin afresh from GET /board. */
+  load(snapshot) {
+    this.seq = snapshot.seq;
+    this.columns = new Map();
+    this.cards = new Map();
+    for (const { cards, ...column } of snapshot.columns) {
+      this.columns.set(column.key, column);
+      for (const card of cards) this.cards.set(card.id, card);
+    }
+    this.#changed({ all: true });
+  }
+
+  /* A frame of the socket. Values are present ones, so applying one twice does no harm. */
+  apply({ seq, cards, columns }) {
+    const touched = new Set();
+    for (const patch of cards) {
+      if (this.#applyCard(patch)) touched.add(patch.id);
+    }
+    for (const column of columns) {
+      if (this.columns.has(column.key)) Object.assign(this.columns.get(column.key), column);
+    }
+    this.seq = seq;
+    this.#changed({ touched });
+  }
+
+  #applyCard({ id, v, gone, set }) {
+    const held = this.cards.get(id);
+    if (gone) return this.cards.delete(id);
+    if (held) {
+      if (v < held.v) return false;
+      Object.assign(held, set, { v });
+      return true;
+    }
+    // A card below the first fifty of its column: it is shown once we are sent all of it.
+    if (!set.title || !set.column) return false;
+    this.cards.set(id, { id, v, ...set });
+    return true;
+  }
+
+  /* A whole card, as a move answers it. */
+  put(card) {
+    const held = this.cards.get(card.id);
+    if (!held || card.v >= held.v) this.cards.set(card.id, card);
+    this.#changed({ touched: new Set([card.id]) });
+  }
+
+  wish(id, fields) {
+    this.wishes.set(id, fields);
+    this.#changed({ touched: new Set([id]) });
+  }
+
+  unwish(id) {
+    this.wishes.delete(id);
+    this.#changed({ touched: new Set([id]) });
+  }
+
+  get(id) {
+    const card = this.cards.get(id);
+    return card && this.wishes.has(id) ? { ...card, ...this.wishes.get(id), busy: true } : card;
+  }
+
+  byNumber(number) {
+    for (const card of this.cards.values()) if (card.number === number) return this.get(card.id);
+    return undefined;
+  }
+
+  all() {
+    return [...this.cards.keys()].map((id) => this.get(id));
+  }
+
+  inColumn(key) {
+    return this.all().filter((card) => card.column === key).sort(compare);
+  }
+
+  /* Fields that others can derive from: an agent at work, a person needed. */
+  isWorking(card) {
+    return Boolean(card.holder) && Date.parse(card.holder.lease_expires_at) > Date.now();
+  }
+
+  needsPerson(card) {
+    const open = card.status === "pending" || card.status === "in_progress";
+    return open && (Boolean(card.blocked_reason) || card.tasks.failed > 0 || (card.gate?.reported || 0) > 0);
+  }
+
+  #changed(detail) {
+    this.dispatchEvent(new CustomEvent("change", { detail }));
+  }
+}
+
+export function compare(a, b) {
+  return ORDER[a.priority] - ORDER[b.priority] || a.rank - b.rank || (a.id < b.id ? -1 : 1);
+}
+export const priorityOrder = (word) => ORDER[word];
