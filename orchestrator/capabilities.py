@@ -16,7 +16,8 @@ A capability is a function with a contract:
         ...
 
 `inputs` and `outputs` are JSON Schemas of objects, or pydantic models; unknown arguments are
-refused. The function answers a dict, or an `Answer` when source, asof, ttl or confidence differ
+refused. Decimal numbers in arguments arrive as Decimal, exact; decimals in results are kept exact
+too. The function answers a dict, or an `Answer` when source, asof, ttl or confidence differ
 from what is declared. It runs in a thread without a transaction, may refuse with a DomainError
 (`permanent = False` makes it worth a retry), must ask `step.should_stop()` in long work, and does
 its effects under `step.idempotency_key`, because it is called again after a crash. If its work

@@ -86,6 +86,28 @@ class CapabilityFailed(DomainError):
     status = 500
 
 
+class ResultTooLarge(DomainError):
+    """A result may have 1 MiB of JSON."""
+
+    code = "result_too_large"
+
+
+class StepTimeout(DomainError):
+    """The step took longer than allowed."""
+
+    code = "timeout"
+    status = 504
+    permanent = False
+
+
+class DatabaseAway(DomainError):
+    """The database did not answer."""
+
+    code = "database_unavailable"
+    status = 503
+    permanent = False
+
+
 # Patterns
 
 

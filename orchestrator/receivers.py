@@ -8,6 +8,7 @@ from orchestrator import events, services
 from orchestrator.services import attempt_id
 from phases import events as phases_events
 from phases.models import Task
+from tools import events as tools_events
 
 
 @on(guardian_events.TEAM_CREATED)
@@ -38,6 +39,30 @@ def go_on_when_the_runtime_is_started(event: Event) -> None:
 def _dispatch(event: Event) -> None:
     if event.team_id is not None:
         services.request_dispatch(team_id=event.team_id)
+
+
+@on(tools_events.EXECUTION_COMPLETED)
+def go_on_after_completed_tool(event: Event) -> None:
+    _wake_runs(event)
+
+
+@on(tools_events.EXECUTION_FAILED)
+def go_on_after_failed_tool(event: Event) -> None:
+    _wake_runs(event)
+
+
+@on(tools_events.EXECUTION_TIMEOUT)
+def go_on_after_timed_out_tool(event: Event) -> None:
+    _wake_runs(event)
+
+
+@on(tools_events.EXECUTION_CANCELLED)
+def go_on_after_cancelled_tool(event: Event) -> None:
+    _wake_runs(event)
+
+
+def _wake_runs(event: Event) -> None:
+    services.wake_runs(label=event.subject_label, subject_id=event.subject_id)
 
 
 @on(phases_events.TASK_COMPLETED)

@@ -5,6 +5,22 @@ from orchestrator.services.demo import open_demo_ticket
 from orchestrator.services.dispatch import agent_actor, dispatch, place, request_dispatch
 from orchestrator.services.executions import finish_execution, start_execution, sweep_executions
 from orchestrator.services.installation import attempt_id, bootstrap
+from orchestrator.services.patterns import (
+    deprecate_pattern,
+    find_pattern,
+    publish_pattern,
+    read_pattern,
+    register_pattern,
+    seed_patterns,
+)
+from orchestrator.services.runs import (
+    actor_of_run,
+    build_ctx,
+    cancel_run,
+    start_run,
+    sweep_runs,
+    wake_runs,
+)
 from orchestrator.services.runtime import (
     pause_agent,
     resume_agent,
@@ -15,23 +31,35 @@ from orchestrator.services.runtime import (
 )
 
 __all__ = [
+    "actor_of_run",
     "agent_actor",
     "attempt_id",
     "bootstrap",
+    "build_ctx",
+    "cancel_run",
+    "deprecate_pattern",
     "dispatch",
+    "find_pattern",
     "finish_execution",
     "open_demo_ticket",
     "pause_agent",
     "place",
+    "publish_pattern",
     "publish_version",
+    "read_pattern",
+    "register_pattern",
     "register_version",
     "request_dispatch",
     "resume_agent",
     "runtime_status",
     "seed_agents",
+    "seed_patterns",
     "start_agent",
     "start_execution",
+    "start_run",
     "stop_agent",
     "sweep_executions",
+    "sweep_runs",
     "switch_runtime",
+    "wake_runs",
 ]
