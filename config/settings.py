@@ -100,6 +100,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "guardian.limits.RateLimitMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -178,6 +179,12 @@ UNFOLD: dict[str, Any] = {
     },
 }
 
+# Requests to the API in 60 s, for each token, each person's session, each address without either.
+RATE_LIMITS = {"token": 600, "session": 1200, "anonymous": 30}
+if TESTING:
+    # Hundreds of tests share one address; those about limits set their own.
+    RATE_LIMITS = dict.fromkeys(RATE_LIMITS, 1_000_000)
+
 # JSON bodies stay small; files have their own endpoint and their own limit.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 21 * 1024 * 1024
 JSON_BODY_LIMIT = 1024 * 1024
@@ -203,6 +210,9 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "PREPROCESSING_HOOKS": ["guardian.schema.api_only"],
+    # Enums stay where they are used: names made up for shared ones change with every new field.
+    "POSTPROCESSING_HOOKS": ["guardian.schema.add_problem"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -212,9 +212,13 @@ def _flatten(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
         yield {"path": path, "code": code, "message": str(detail)}
 
 
-def problem_response(request: HttpRequest, *, code: str, status: int, detail: str) -> JsonResponse:
+def problem_response(
+    request: HttpRequest, *, code: str, status: int, detail: str, remedy: str = ""
+) -> JsonResponse:
     """The same shape for what fails outside of API views."""
-    body = problem_body(code=code, status=status, detail=detail, instance=request.path)
+    body = problem_body(
+        code=code, status=status, detail=detail, instance=request.path, remedy=remedy
+    )
     return JsonResponse(body, status=status, content_type=PROBLEM)
 
 

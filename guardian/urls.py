@@ -33,6 +33,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("logout", views.LogoutView.as_view(), name="logout"),
     path("api/schema", SchemaView.as_view(), name="schema"),
     path("api/docs", DocsView.as_view(url_name="schema"), name="docs"),
+    path("llms.txt", views.llms_txt, name="llms-txt"),
     path("docs/errors/<str:code>", views.error_page, name="error-page"),
     path("api/v1/", include(router.urls)),
 ]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from guardian.http import StrictSerializer
@@ -113,6 +114,16 @@ class CancelTask(StrictSerializer):
     grace_seconds = serializers.IntegerField(min_value=0, max_value=300, required=False)
 
 
+@extend_schema_field(
+    {
+        "type": ["object", "null"],
+        "properties": {
+            "id": {"type": "string", "format": "uuid"},
+            "name": {"type": "string"},
+            "kind": {"type": "string", "enum": ["human", "agent", "service"]},
+        },
+    }
+)
 class PersonField(serializers.Field[Any, Any, Any, Any]):
     """A user as {id, name, kind}."""
 

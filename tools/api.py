@@ -16,10 +16,10 @@ from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from guardian.http import StrictSerializer, TeamViewSet, validated
+from guardian.http import StrictSerializer, TeamViewSet, run_once, validated
 from guardian.outbox import defer
 from tools import services
-from tools.errors import EmptyFile, ExecutionNotFound, FileTooLarge
+from tools.errors import EmptyFile, ExecutionNotFound, FileTooLarge, ToolQuarantined
 from tools.models import SandboxHost, Tool, ToolArtifact, ToolExecution
 from tools.models.artifact import MAX_FILE_BYTES
 from tools.serializers import (
@@ -159,21 +159,41 @@ class ToolViewSet(TeamViewSet):
         parameters=[OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)],
     )
     def execute(self, request: Request, pk: UUID) -> Response:
-        """Run the tool; waits up to `wait` seconds without holding a connection."""
+        """Run the tool; waits up to `wait` seconds without holding a connection.
+
+        The same Idempotency-Key again answers with the same execution as it is by then.
+        """
         body = validated(ExecuteSerializer, request.data)
-        execution = services.request_execution(
-            tool=self.get_object(),
-            actor=self.actor,
-            input=body["input"],
-            context=body["context"],
-            timeout_seconds=body.get("timeout_seconds"),
-        )
-        execution = wait_for(execution.pk, body["wait"])
+        if request.headers.get("Idempotency-Key"):
+            asked = run_once(request, lambda: self._ask(body), on_error=self.handle_exception)
+        else:
+            asked = self._ask(body)
+        if asked.status_code >= 400:
+            return asked
+        # Waiting comes after the key's transaction: only then can a worker see the run.
+        execution = wait_for(UUID(str(asked.data["execution_id"])), body["wait"])
+        headers = {"Location": f"/api/v1/tools/executions/{execution.pk}"}
+        if asked.has_header("Idempotency-Replayed"):
+            headers["Idempotency-Replayed"] = "true"
         return Response(
             ExecutionSerializer(execution).data,
             status=201 if execution.has_ended else 202,
-            headers={"Location": f"/api/v1/tools/executions/{execution.pk}"},
+            headers=headers,
         )
+
+    def _ask(self, body: dict[str, Any]) -> Response:
+        try:
+            execution = services.request_execution(
+                tool=self.get_object(),
+                actor=self.actor,
+                input=body["input"],
+                context=body["context"],
+                timeout_seconds=body.get("timeout_seconds"),
+            )
+        except ToolQuarantined as refusal:
+            # An answer, no exception: undoing it would also undo the quarantine it tells of.
+            return self.handle_exception(refusal)
+        return Response({"execution_id": str(execution.pk)}, status=202)
 
     @extend_schema(responses=ExecutionSerializer(many=True))
     def history(self, request: Request, pk: UUID) -> Response:

@@ -1,6 +1,7 @@
 """One execution: asked for, run, ended; on a machine without any sandbox."""
 
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from django.db import DatabaseError, transaction
@@ -286,3 +287,58 @@ def test_a_stale_host_offers_nothing(lead):
 
     with pytest.raises(IsolationUnavailable):
         request(lead, "run_python", input={"code": "1"})
+
+
+class TestIdempotencyKey:
+    """`/execute` once per key: the same run answers, however often it is asked for."""
+
+    @pytest.fixture
+    def path(self, tools):
+        return f"/api/v1/tools/{Tool.objects.get(name='count_lines').pk}/execute"
+
+    def ask(self, client, path, key="run-1", text="one"):
+        return client.post(
+            path,
+            {"input": {"text": text}, "wait": 0},
+            format="json",
+            headers={"Idempotency-Key": key},
+        )
+
+    def test_runs_once_and_answers_with_the_run_as_it_is_by_then(self, api, lead, path):
+        client = api(lead)
+
+        first = self.ask(client, path)
+        runner.run(UUID(first.json()["execution_id"]))
+        again = self.ask(client, path)
+
+        assert (first.status_code, again.status_code) == (202, 201)
+        assert again.json()["execution_id"] == first.json()["execution_id"]
+        assert again.json()["status"] == "completed"
+        assert again["Idempotency-Replayed"] == "true"
+        assert ToolExecution.objects.count() == 1
+
+    def test_refuses_the_key_for_another_request(self, api, lead, path):
+        client = api(lead)
+        self.ask(client, path)
+
+        other = self.ask(client, path, text="two")
+
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+        assert ToolExecution.objects.count() == 1
+
+    def test_a_refusal_is_kept_and_repeated(self, api, lead, path):
+        Tool.objects.filter(name="count_lines").update(status="inactive")
+        client = api(lead)
+
+        first, again = self.ask(client, path), self.ask(client, path)
+
+        assert first.status_code == again.status_code == 409
+        assert again["Idempotency-Replayed"] == "true"
+
+    def test_a_quarantine_stays_though_its_answer_is_a_refusal(self, api, lead, path):
+        Tool.objects.filter(name="count_lines").update(memory_mb=1024)
+
+        answer = self.ask(api(lead), path)
+
+        assert answer.json()["code"] == "tool_quarantined"
+        assert Tool.objects.get(name="count_lines").status == "quarantined"

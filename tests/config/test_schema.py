@@ -1,0 +1,50 @@
+"""The API describes itself completely: OpenAPI 3.1 without a warning, and a text for models."""
+
+import pytest
+import yaml
+from django.core.management import call_command
+
+from guardian.authority import ALL_SCOPES
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory):
+    path = tmp_path_factory.mktemp("schema") / "openapi.yaml"
+    call_command("spectacular", "--fail-on-warn", "--validate", "--file", str(path))
+    return yaml.safe_load(path.read_text())
+
+
+def operations(document):
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method} {path}", operation
+
+
+def test_is_valid_and_complete(document):
+    assert document["openapi"] == "3.1.0"
+    assert "/api/v1/tickets" in document["paths"]
+
+
+def test_every_operation_has_one_name_a_known_scope_and_a_failure(document):
+    named = [operation["operationId"] for _, operation in operations(document)]
+    assert len(named) == len(set(named))
+    for where, operation in operations(document):
+        assert operation.get("x-scope") in ALL_SCOPES, where
+        content = operation["responses"]["default"]["content"]
+        assert "application/problem+json" in content, where
+
+
+def test_what_may_be_repeated_says_so(document):
+    create = document["paths"]["/api/v1/tickets"]["post"]["parameters"]
+
+    assert [p["name"] for p in create if p["in"] == "header"] == ["Idempotency-Key"]
+
+
+def test_models_are_told_what_there_is(client, db):
+    answer = client.get("/llms.txt")
+    text = answer.content.decode()
+
+    assert answer["Content-Type"] == "text/plain; charset=utf-8"
+    assert text.startswith("# Lemnos\n")
+    assert "- POST /api/v1/tickets (tickets:write)" in text
+    assert "- lease_lost: " in text
