@@ -4,7 +4,7 @@ from uuid import UUID
 
 from procrastinate.contrib.django import app
 
-from orchestrator import services
+from orchestrator import runner, services
 from phases import services as phases
 
 
@@ -17,13 +17,15 @@ def dispatch(team_id: str) -> int:
 @app.task(name="orchestrator.run_execution", queue="agents")
 def run_execution(execution_id: str) -> None:
     """Do the work of one execution."""
+    runner.run(UUID(execution_id))
 
 
 @app.periodic(cron="* * * * * */5")
 @app.task(name="orchestrator.upkeep", queue="system", queueing_lock="orchestrator.upkeep")
 def upkeep(timestamp: int) -> int:
-    """What no event told of: lost executions, work that found no agent before."""
+    """What no event told of: lost executions, waiting runs, work that found no agent before."""
     closed = services.sweep_executions()
+    services.renew_waiting_leases()
     for team_id in phases.teams_with_work():
         services.dispatch(team_id=team_id)
     return closed

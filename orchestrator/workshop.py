@@ -44,19 +44,23 @@ def resolve(step: StepContext, source: dict[str, Any]) -> tuple[dict[str, str], 
     if kind == "archive":
         file_id = source.get("file_id")
         if not isinstance(file_id, str) or not file_id:
-            raise SourceInvalid(
-                path="context.source.file_id",
-                reason="must be the id of an uploaded file (POST /api/v1/files)",
+            raise source_invalid(
+                "context.source.file_id", "must be the id of an uploaded file (POST /api/v1/files)"
             )
         tools.file_row(team_id=step.actor.team_id, file_id=file_id)
         return {"archive_id": file_id}, "upload"
     if kind == "git":
-        raise SourceInvalid(
-            path="context.source.kind",
-            reason="git needs a data provider, and none is set up here; upload an archive instead",
+        raise source_invalid(
+            "context.source.kind",
+            "is git, but no data provider is set up here; upload an archive instead",
         )
-    raise SourceInvalid(
-        path="context.source.kind", reason="must be archive (with file_id), git or self"
+    raise source_invalid("context.source.kind", "must be archive, git or self")
+
+
+def source_invalid(path: str, reason: str) -> SourceInvalid:
+    """One sentence for the card, and the field for programs."""
+    return SourceInvalid(
+        f"The ticket names no source that can be opened: {path} {reason}.", path=path, reason=reason
     )
 
 

@@ -3,7 +3,13 @@
 from orchestrator.services.agents import publish_version, register_version, seed_agents
 from orchestrator.services.demo import open_demo_ticket
 from orchestrator.services.dispatch import agent_actor, dispatch, place, request_dispatch
-from orchestrator.services.executions import finish_execution, start_execution, sweep_executions
+from orchestrator.services.executions import (
+    begin_pattern,
+    finish_execution,
+    renew_waiting_leases,
+    start_execution,
+    sweep_executions,
+)
 from orchestrator.services.installation import attempt_id, bootstrap
 from orchestrator.services.patterns import (
     deprecate_pattern,
@@ -34,6 +40,7 @@ __all__ = [
     "actor_of_run",
     "agent_actor",
     "attempt_id",
+    "begin_pattern",
     "bootstrap",
     "build_ctx",
     "cancel_run",
@@ -49,6 +56,7 @@ __all__ = [
     "read_pattern",
     "register_pattern",
     "register_version",
+    "renew_waiting_leases",
     "request_dispatch",
     "resume_agent",
     "runtime_status",

@@ -1,22 +1,32 @@
 """The life of an execution: started by a worker host, ended together with its task."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
+import structlog
 from django.db import transaction
 from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
+from guardian.authority import Actor
 from guardian.errors import DomainError
 from guardian.outbox import emit
 from orchestrator import events
-from orchestrator.models import AgentExecution, AgentInstance
+from orchestrator.errors import ExecutionNotFound
+from orchestrator.models import AgentExecution, AgentInstance, PatternRun
 from orchestrator.services.dispatch import LEASE_SECONDS, agent_actor
+from orchestrator.services.patterns import find_pattern
+from orchestrator.services.runs import start_run
 from phases import services as phases
 
+log = structlog.get_logger(__name__)
+
 MOST_ATTEMPTS = 3
+RENEW_WITHIN = timedelta(seconds=LEASE_SECONDS * 2 // 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +163,57 @@ def _stop(execution: AgentExecution, outcome: Outcome) -> None:
         except DomainError as refusal:
             outcome = Outcome("stopped", code=refusal.code, message=refusal.detail)
     _close(execution, "aborted", code=outcome.code, message=outcome.message)
+
+
+@transaction.atomic
+def begin_pattern(*, execution_id: UUID, actor: Actor) -> PatternRun:
+    """The run of an execution: the one it has, or a new one of its agent's pattern.
+
+    The pattern gets those of the execution's facts that it declares as inputs.
+    Raises PatternNotFound, and what starting a run refuses.
+    """
+    execution = _locked(execution_id)
+    if execution is None or execution.agent_version is None:
+        raise ExecutionNotFound
+    if execution.run is not None:
+        return execution.run
+    pattern = find_pattern(
+        team_id=execution.team_id, slug=execution.agent_version.content["runtime"]["pattern"]
+    )
+    declared = pattern.normal["inputs"]
+    execution.run = start_run(
+        pattern=pattern,
+        inputs={name: execution.input[name] for name in declared if name in execution.input},
+        actor=actor,
+        ticket=execution.task.ticket if execution.task else None,
+        task=execution.task,
+        own_job=False,
+    )
+    execution.save(update_fields=["run", "updated_at"])
+    return execution.run
+
+
+def renew_waiting_leases() -> int:
+    """Keep the tasks whose runs wait for another host; nobody holds a slot for them."""
+    renewed = 0
+    waiting = (
+        AgentExecution.objects.filter(state="running", run__state__in=["waiting", "queued"])
+        .filter(task__lease_expires_at__lt=Now() + RENEW_WITHIN)
+        .select_related("instance__user", "instance__team")
+    )
+    for execution in waiting:
+        try:
+            phases.extend_lease(
+                actor=agent_actor(_instance(execution)),
+                task_id=_task_id(execution),
+                fence=execution.fence or 0,
+                lease_seconds=LEASE_SECONDS,
+            )
+        except DomainError as refusal:
+            log.info("waiting_task_lost", execution=str(execution.pk), code=refusal.code)
+        else:
+            renewed += 1
+    return renewed
 
 
 @transaction.atomic

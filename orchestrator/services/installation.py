@@ -9,6 +9,7 @@ from guardian import services as guardian
 from guardian.models import Team
 from orchestrator.services.agents import seed_agents
 from orchestrator.services.demo import open_demo_ticket
+from orchestrator.services.patterns import seed_patterns
 from phases import services as phases
 
 
@@ -30,6 +31,7 @@ def bootstrap() -> Team:
     admin = guardian.ensure_admin(team=team, password=settings.ADMIN_PASSWORD)
     guardian.build_first_pack()
     phases.seed_team(team=team)
+    seed_patterns()
     seed_agents(team=team)
     if settings.DEMO:
         open_demo_ticket(team=team)

@@ -1,0 +1,1 @@
+"""Whole chains through real processes."""
