@@ -151,3 +151,9 @@ def test_a_plain_tar_needs_its_end_mark(unpacked, tmp_path):
 
     assert refused(unpacked, tmp_path, whole[:members]) == "archive_invalid"
     assert refused(unpacked, tmp_path, whole[: members - 512]) == "archive_invalid"
+
+
+@pytest.mark.selfcheck
+def test_what_never_was_an_archive_is_not_called_cut_off(unpacked):
+    with pytest.raises(ArchiveRefused, match=r"no tar, tar\.gz or zip"):
+        unpacked(b"not an archive at all")

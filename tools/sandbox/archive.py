@@ -139,6 +139,8 @@ class _Member(tarfile.TarInfo):
         try:
             return super().fromtarfile(tar)
         except (tarfile.TruncatedHeaderError, tarfile.EmptyHeaderError) as error:  # type: ignore[attr-defined]  # the stub lacks them
+            if tar.offset == 0:  # not even one header: this never was a tar
+                raise
             raise EOFError("the end mark of the archive is missing") from error
 
 
