@@ -1,5 +1,6 @@
 """What happened to a ticket, as sentences: newest first."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import Q
@@ -51,26 +52,36 @@ def _row(event: Event, titles: dict[str, str], names: dict[str, str]) -> dict[st
 
 
 def _words(event: Event, task: str, names: dict[str, str]) -> tuple[str, str, str]:
-    data = event.data
-    if event.kind == events.TICKET_PHASE_CHANGED:
-        return _moved(event, names)
-    if event.kind == events.TICKET_UPDATED:
-        changed = [_NAMES.get(name, name) for name in data.get("changed", [])]
-        return f"changed {', '.join(changed)}", "", ""
-    if event.kind == events.GATE_EVALUATED:
-        passed = data.get("gate_status") == "passed"
-        phase = names.get(str(data.get("phase")), "this phase")
-        outcome = "passed" if passed else "not passed yet"
-        return f"asked the gate of {phase}", outcome, "ok" if passed else ""
-    if event.kind == events.ARTIFACT_ADDED:
-        kind = str(data.get("artifact_type", "evidence")).replace("_", " ")
-        seen = {"sandbox": "observed in the sandbox", "reviewer": "confirmed by a second person"}
-        return f"attached {kind}", seen.get(str(data.get("source")), "reported"), ""
+    """(sentence, what is beside it, tone)."""
+    if event.kind in _TOLD:
+        return _TOLD[event.kind](event, names)
     simple = _SIMPLE.get(event.kind)
     if simple is None:
         return event.kind.removeprefix("phases.").replace(".", " "), event.reason, ""
     text, key, tone = simple
-    return text.format(task=f"“{task}”"), str(data.get(key) or event.reason or ""), tone
+    return text.format(task=f"“{task}”"), str(event.data.get(key) or event.reason or ""), tone
+
+
+def _updated(event: Event, _: dict[str, str]) -> tuple[str, str, str]:
+    changed = [_NAMES.get(name, name) for name in event.data.get("changed", [])]
+    return f"changed {', '.join(changed)}", "", ""
+
+
+def _waits(event: Event, _: dict[str, str]) -> tuple[str, str, str]:
+    note = event.data.get("auto_wait") or {}
+    return "found that it has to wait:", str(note.get("detail", "")), "warn"
+
+
+def _asked(event: Event, names: dict[str, str]) -> tuple[str, str, str]:
+    passed = event.data.get("gate_status") == "passed"
+    phase = names.get(str(event.data.get("phase")), "this phase")
+    return f"asked the gate of {phase}:", "passed" if passed else "not yet", "ok" if passed else ""
+
+
+def _attached(event: Event, _: dict[str, str]) -> tuple[str, str, str]:
+    kind = str(event.data.get("artifact_type", "evidence")).replace("_", " ")
+    seen = {"sandbox": "observed in the sandbox", "reviewer": "confirmed by a second person"}
+    return f"attached {kind},", seen.get(str(event.data.get("source")), "reported"), ""
 
 
 def _moved(event: Event, names: dict[str, str]) -> tuple[str, str, str]:
@@ -89,7 +100,6 @@ _SIMPLE: dict[str, tuple[str, str, str]] = {
     events.TICKET_STARTED: ("began work", "", ""),
     events.TICKET_COMPLETED: ("completed this ticket", "", "ok"),
     events.TICKET_CANCELLED: ("called this ticket off", "", "bad"),
-    events.TICKET_WAITS: ("found that it has to wait", "", "warn"),
     events.TASK_CREATED: ("added the task {task}", "", ""),
     events.TASK_CLAIMED: ("took {task}", "", ""),
     events.TASK_COMPLETED: ("completed {task}", "", "ok"),
@@ -101,4 +111,12 @@ _SIMPLE: dict[str, tuple[str, str, str]] = {
     events.TASK_UNBLOCKED: ("lets {task} go on", "", ""),
     events.TASK_RETRIED: ("put {task} up again", "", ""),
     events.TASK_CANCELLED: ("called {task} off", "", "bad"),
+}
+
+_TOLD: dict[str, Callable[[Event, dict[str, str]], tuple[str, str, str]]] = {
+    events.TICKET_PHASE_CHANGED: _moved,
+    events.TICKET_UPDATED: _updated,
+    events.TICKET_WAITS: _waits,
+    events.GATE_EVALUATED: _asked,
+    events.ARTIFACT_ADDED: _attached,
 }

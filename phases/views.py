@@ -142,9 +142,9 @@ def _phases(flow: Workflow) -> list[dict[str, Any]]:
             "kind": phase.kind,
             "order": phase.sequence_order,
             "column": phase.column.key,
-            "to": phase.allowed_transitions,
+            "next": phase.next_column.key if phase.next_column else None,
         }
-        for phase in flow.phases.select_related("column").order_by("sequence_order")
+        for phase in flow.phases.select_related("column", "next_column").order_by("sequence_order")
     ]
 
 

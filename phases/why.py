@@ -26,7 +26,7 @@ def why(ticket: Ticket, tasks: list[Task], gate: Evaluation, *, now: datetime) -
         text = f"{ticket.blocked_reason} Retry sends it back to {back} once the cause is gone."
         return Why("bad", "Blocked", text)
     here = [t for t in tasks if t.phase_id == ticket.phase_id]
-    return _queued(ticket) or _tasks(here, now) or _stays(ticket, here, gate)
+    return _queued(ticket) or _tasks(ticket, here, now) or _stays(ticket, here, gate)
 
 
 def _closed(ticket: Ticket) -> Why:
@@ -47,7 +47,7 @@ def _queued(ticket: Ticket) -> Why | None:
     )
 
 
-def _tasks(tasks: list[Task], now: datetime) -> Why | None:
+def _tasks(ticket: Ticket, tasks: list[Task], now: datetime) -> Why | None:
     held = next((t for t in tasks if t.holder is not None), None)
     if held is not None:
         return _held(held, now)
@@ -58,7 +58,7 @@ def _tasks(tasks: list[Task], now: datetime) -> Why | None:
         if task.status == Task.Status.BLOCKED:
             return Why("bad", "Blocked", f"{task.title}: {task.blocked_reason}")
     waiting = next((t for t in tasks if t.status in {"pending", "needs_work"}), None)
-    return _waiting(waiting, now) if waiting is not None else None
+    return _waiting(ticket, waiting, now) if waiting is not None else None
 
 
 def _held(task: Task, now: datetime) -> Why:
@@ -75,7 +75,7 @@ def _held(task: Task, now: datetime) -> Why:
     return Why("info", "Working", f"{name} is at “{task.title}”{note}")
 
 
-def _waiting(task: Task, now: datetime) -> Why:
+def _waiting(ticket: Ticket, task: Task, now: datetime) -> Why:
     if task.deps_left:
         text = f"“{task.title}” begins by itself when {task.deps_left} other tasks are completed."
         return Why("warn", "Waiting", text)
@@ -83,6 +83,12 @@ def _waiting(task: Task, now: datetime) -> Why:
         tries = f"Try {task.retry_count + 1} of {task.max_retries + 1}"
         because = f" after: {task.error_message}" if task.error_message else "."
         return Why("warn", "Trying again", f"{tries}{because}", task.not_before)
+    following = ticket.phase.next_column
+    if following is not None and following.pk != ticket.column_id and following.is_full:
+        text = f"{following.name} is full ({following.admitted_count} of {following.wip_limit}). "
+        return Why(
+            "warn", "Waiting", f"{text}“{task.title}” begins by itself when a place is free."
+        )
     if task.dispatch_note:
         return Why("warn", "Waiting", f"“{task.title}” cannot be taken yet: {task.dispatch_note}.")
     able = ", ".join(task.required_capabilities)

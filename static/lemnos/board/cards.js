@@ -70,6 +70,7 @@ export class Cards {
     column.querySelector(".meter").style.visibility = data.wip_limit ? "" : "hidden";
     const notes = [];
     if (over) notes.push(`${data.admitted - data.wip_limit} over the limit`);
+    else if (full) notes.push("full");
     if (data.queued) notes.push(`+${data.queued} queued`);
     const note = $("[data-note]", column);
     const words = notes.join(" · ");
@@ -103,7 +104,7 @@ export class Cards {
   }
 
   #cardElement(card) {
-    const text = JSON.stringify([card, this.open === card.number, this.#doing(card)]);
+    const text = JSON.stringify([card, this.open === card.number, this.#doing(card), location.search]);
     let element = this.element(card.id);
     if (this.#drawn.get(card.id) === text && element) return element;
     if (!element) element = h("li", { class: "card", id: `card-${card.id}`, data: { id: card.id } });
@@ -186,8 +187,15 @@ export class Cards {
     if (card.waits?.reason === "wip_full") return [card.assignee, "done here, waiting for a place", "warn"];
     if (card.blocked_reason || card.queued) return card.assignee ? [card.assignee, "assigned", ""] : null;
     const ready = card.tasks.total - card.tasks.done - card.tasks.failed - card.tasks.blocked;
-    if (ready > 0) return [card.assignee, "waiting for an agent", ""];
+    if (ready > 0) return [card.assignee, this.#held(card) || "waiting for an agent", ""];
     return card.assignee ? [card.assignee, "assigned", ""] : null;
+  }
+
+  /* Work does not begin while there is no place for what comes out of it. */
+  #held(card) {
+    const next = this.#store.columns.get(this.#store.phases.get(card.phase)?.next);
+    const full = next && next.key !== card.column && next.wip_limit && next.admitted >= next.wip_limit;
+    return full ? `waiting, ${next.name} is full` : "";
   }
 
   #doingLine(card) {

@@ -128,10 +128,10 @@ export class Mover {
       const notes = row.allowed ? [] : [...row.reasons, row.queues ? "It may wait there for a place." : row.remedy].filter(Boolean);
       if (row.power && !row.queues) notes.push(row.power === "override" ? "You may skip the gate, with a reason." : "You may exceed the limit, with a reason.");
       return h("label", { class: "target", data: { refused: usable ? null : "yes" } },
-        h("input", { type: "radio", name: "target", value: column.key, disabled: !usable, checked: column.key === wanted && usable }),
-        h("strong", {}, column.name),
+        h("input", { type: "radio", name: "target", value: column.key, disabled: !usable, checked: column.key === wanted && usable, "aria-labelledby": `to-${column.key}`, "aria-describedby": notes.length ? `to-${column.key}-why` : null }),
+        h("strong", { id: `to-${column.key}` }, column.name),
         h("span", { class: "muted" }, column.wip_limit ? `${column.admitted} / ${column.wip_limit}` : String(column.total)),
-        notes.length ? h("small", {}, notes.join(" ")) : "");
+        notes.length ? h("small", { id: `to-${column.key}-why` }, notes.join(" ")) : "");
     }));
     this.#chosen();
     const first = $("input:checked", this.#dialog) || $("input:not(:disabled)", this.#dialog);

@@ -32,6 +32,7 @@ export class Panel {
     if (number !== null) {
       this.#opened(number);
       this.#dress();
+      requestAnimationFrame(() => this.#reveal());
     }
   }
 
@@ -72,6 +73,10 @@ export class Panel {
       $("#panel-title", this.#box)?.focus({ preventScroll: true });
     }
     this.#box.removeAttribute("aria-busy");
+    this.#reveal();
+  }
+
+  #reveal() {
     this.#cards.element(this.card?.id)?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
