@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 from rest_framework.routers import SimpleRouter
 
-from orchestrator import api, api_agents
+from orchestrator import api, api_agents, api_patterns
 
 runtime = SimpleRouter(trailing_slash=False, use_regex_path=False)
 runtime.register("instances", api_agents.InstanceViewSet, "agent-instance")
@@ -16,7 +16,28 @@ runtime_urls: list[URLPattern | URLResolver] = [
     path("", include(runtime.urls)),
 ]
 
+patterns = api_patterns.PatternViewSet.as_view
+runs = api_patterns.RunViewSet.as_view
+pattern_urls: list[URLPattern | URLResolver] = [
+    path("patterns", patterns({"get": "list", "post": "create"}), name="patterns"),
+    path("patterns/validate", patterns({"post": "check"}), name="pattern-validate"),
+    path("patterns/<str:slug>", patterns({"get": "retrieve"}), name="pattern"),
+    path("patterns/<str:slug>/versions", patterns({"get": "versions"}), name="pattern-versions"),
+    path("patterns/<str:slug>/export", patterns({"get": "export"}), name="pattern-export"),
+    path("patterns/<str:slug>/publish", patterns({"post": "publish"}), name="pattern-publish"),
+    path(
+        "patterns/<str:slug>/deprecate", patterns({"post": "deprecate"}), name="pattern-deprecate"
+    ),
+    path("patterns/<str:slug>/dry-run", patterns({"post": "dry_run"}), name="pattern-dry-run"),
+    path("runs", runs({"get": "list"}), name="runs"),
+    path("runs/<uuid:pk>", runs({"get": "retrieve"}), name="run"),
+    path("runs/<uuid:pk>/steps", runs({"get": "steps"}), name="run-steps"),
+    path("runs/<uuid:pk>/trace", runs({"get": "trace"}), name="run-trace"),
+    path("runs/<uuid:pk>/cancel", runs({"post": "cancel"}), name="run-cancel"),
+]
+
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/v1/", include(pattern_urls)),
     path("api/v1/runtime/", include(runtime_urls)),
     path("api/runtime/", include((runtime_urls, "runtime-alias"))),
     path("api/v1/tasks/claim", api.ClaimView.as_view(), name="claim"),

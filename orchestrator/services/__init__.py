@@ -14,11 +14,14 @@ from orchestrator.services.installation import attempt_id, bootstrap
 from orchestrator.services.patterns import (
     deprecate_pattern,
     find_pattern,
+    pattern_versions,
     publish_pattern,
     read_pattern,
     register_pattern,
     seed_patterns,
+    shown_pattern,
 )
+from orchestrator.services.rehearsal import dry_run
 from orchestrator.services.runs import (
     actor_of_run,
     build_ctx,
@@ -46,9 +49,11 @@ __all__ = [
     "cancel_run",
     "deprecate_pattern",
     "dispatch",
+    "dry_run",
     "find_pattern",
     "finish_execution",
     "open_demo_ticket",
+    "pattern_versions",
     "pause_agent",
     "place",
     "publish_pattern",
@@ -62,6 +67,7 @@ __all__ = [
     "runtime_status",
     "seed_agents",
     "seed_patterns",
+    "shown_pattern",
     "start_agent",
     "start_execution",
     "start_run",

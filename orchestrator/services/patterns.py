@@ -136,6 +136,30 @@ def find_pattern(
     return pattern
 
 
+def pattern_versions(*, team_id: UUID, slug: str) -> list[ExecutionPattern]:
+    """Every version of a slug, own and shipped, the highest first. Raises PatternNotFound."""
+    found = ExecutionPattern.objects.visible_to(team_id).filter(slug=slug)
+    if not found:
+        raise PatternNotFound("There is no such pattern here.", pattern=slug)
+    return sorted(found, key=lambda row: precedence(row.version), reverse=True)
+
+
+def shown_pattern(*, team_id: UUID, slug: str, version: str | None = None) -> ExecutionPattern:
+    """The version asked for, else the newest published, else the newest there is.
+
+    Raises PatternNotFound.
+    """
+    if version is None:
+        try:
+            return find_pattern(team_id=team_id, slug=slug)
+        except PatternNotFound:
+            pass  # nothing published yet: show the draft
+    try:
+        return find_pattern(team_id=team_id, slug=slug, version=version, published=False)
+    except PatternNotFound as error:
+        raise PatternNotFound("There is no such pattern here.", pattern=slug) from error
+
+
 @transaction.atomic
 def seed_patterns(*, directory: Path = SHIPPED_DIRECTORY) -> int:
     """Store and publish the shipped patterns; again, it changes nothing. Returns how many are new.

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from guardian import context
-from guardian.authority import Actor, actor_for, scopes_of
+from guardian.authority import Actor, actor_for, require_scope, scopes_of
 from guardian.errors import DomainError, IllegalTransition
 from guardian.ledger import ledger_head
 from guardian.models.base import uuid7
@@ -414,9 +414,12 @@ def stop_run(*, run: PatternRun, reason: str, warnings: Iterable[str] = ()) -> P
 def cancel_run(*, run_id: UUID, actor: Actor, reason: str) -> PatternRun:
     """Call off an open run; a host that runs it notices within seconds.
 
-    Raises IllegalTransition, PatternRun.DoesNotExist.
+    Raises ScopeMissing for another's run without `runs:operate`, IllegalTransition,
+    PatternRun.DoesNotExist.
     """
     run = _locked(run_id)
+    if run.started_by_id != actor.id:
+        require_scope(actor, "runs:operate")
     if run.is_ended:
         raise IllegalTransition(f"This run {run.state} already.", allowed=[], state=run.state)
     _end(run, "cancelled", reason=reason, actor=actor)
