@@ -2,10 +2,14 @@
 
 from uuid import UUID
 
+import structlog
 from procrastinate.contrib.django import app
 
-from orchestrator import runner, services
+from orchestrator import executor, runner, services
+from orchestrator.errors import RunBusy, RunTakenOver
 from phases import services as phases
+
+log = structlog.get_logger(__name__)
 
 
 @app.task(name="orchestrator.dispatch", queue="system")
@@ -29,3 +33,20 @@ def upkeep(timestamp: int) -> int:
     for team_id in phases.teams_with_work():
         services.dispatch(team_id=team_id)
     return closed
+
+
+@app.task(name="orchestrator.run_pattern", queue="patterns")
+def run_pattern(run_id: str) -> None:
+    """Do a run that no execution does; called again after a crash it goes on from there."""
+    try:
+        executor.execute_run(UUID(run_id))
+    except (RunBusy, RunTakenOver) as elsewhere:
+        # Another host has it, or its lease has not lapsed yet: then the sweep queues it again.
+        log.info("run_left_to_another_host", run=run_id, why=elsewhere.code)
+
+
+@app.periodic(cron="* * * * * */15")
+@app.task(name="orchestrator.sweep_runs", queue="system", queueing_lock="orchestrator.sweep_runs")
+def sweep_runs(timestamp: int) -> int:
+    """Queue the runs of dead hosts again, wake what was missed, end what waited too long."""
+    return services.sweep_runs()
