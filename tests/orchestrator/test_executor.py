@@ -334,7 +334,12 @@ class TestStopping:
     def test_a_cancel_from_outside_is_noticed_within_seconds(self, start, lead, tmp_path):
         run = start(step("a", "slow", args={"seconds": 60, "file": str(tmp_path / "begun")}))
         found = []
-        thread = threading.Thread(target=lambda: found.append(execute_run(run.pk)))
+
+        def host():
+            found.append(execute_run(run.pk))
+            connection.close()
+
+        thread = threading.Thread(target=host)
         thread.start()
         wait_for((tmp_path / "begun").exists)
 
