@@ -1,8 +1,16 @@
 """The cast every test may call for, and the database it plays in."""
 
 import os
+import sys
+from pathlib import Path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+# An installation has pytest and nothing beside it: enough for the self-check, which is pure.
+RUNTIME_ONLY = "pytest_django" not in sys.modules
+if RUNTIME_ONLY:
+    import django
+
+    django.setup()
 
 import pytest
 from rest_framework.test import APIClient
@@ -13,6 +21,20 @@ from guardian.models import Team
 from tests import factories
 
 pytest_plugins = ["tests.requirements"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if RUNTIME_ONLY:
+        config.addinivalue_line("markers", "django_db: needs the database")
+        config.addinivalue_line("markers", "timeout: seconds a test may take")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """With pytest alone only the self-check is looked at, and of it what needs nothing else."""
+    if not RUNTIME_ONLY or not collection_path.name.startswith("test_"):
+        return None
+    text = collection_path.read_text("utf-8")
+    return "mark.selfcheck" not in text or "hypothesis" in text or None
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def main(root: Path, arguments: list[str]) -> int:
             failed = [] if arguments else check_everything(workshop)
             if failed:
                 print(f"Lint failed: {', '.join(failed)}. The tests run all the same.", flush=True)
-            code = workshop.run([str(venv.python), "-m", "pytest", *arguments])
+            code = workshop.run([str(venv.python), "-m", "pytest", "--strict-config", *arguments])
     except Stopped:
         return INTERRUPTED
     return code or (1 if failed else 0)
