@@ -2,7 +2,9 @@
 
 from django.contrib import admin
 
-from guardian.operators import RecordAdmin
+from guardian.authority import Actor
+from guardian.operators import RecordAdmin, reasoned_action
+from orchestrator import services
 from orchestrator.models import (
     AgentDefinition,
     AgentExecution,
@@ -67,6 +69,25 @@ class ExecutionPatternAdmin(RecordAdmin):
     list_select_related = ["team"]
     search_fields = ["slug", "name", "content_hash"]
 
+    @reasoned_action(
+        label="Publish",
+        scope="patterns:publish",
+        fits=lambda pattern: pattern.state == "draft" and not pattern.is_shipped,
+    )
+    def publish(self, *, actor: Actor, row: ExecutionPattern, reason: str) -> None:
+        """Lets runs start from this version; from then on it never changes."""
+        services.publish_pattern(slug=row.slug, version=row.version, actor=actor, reason=reason)
+
+    @reasoned_action(
+        label="Deprecate",
+        scope="patterns:publish",
+        danger=True,
+        fits=lambda pattern: pattern.state == "published" and not pattern.is_shipped,
+    )
+    def deprecate(self, *, actor: Actor, row: ExecutionPattern, reason: str) -> None:
+        """Lets no new run start from this version; running ones end as they would."""
+        services.deprecate_pattern(slug=row.slug, version=row.version, actor=actor, reason=reason)
+
 
 @admin.register(PatternRun)
 class PatternRunAdmin(RecordAdmin):
@@ -77,6 +98,16 @@ class PatternRunAdmin(RecordAdmin):
     list_filter = ["state", "error_code", "pattern__slug", "team"]
     list_select_related = ["pattern", "ticket", "started_by"]
     search_fields = ["id", "pattern__slug", "ticket__title", "error_code"]
+
+    @reasoned_action(
+        label="Cancel",
+        scope="runs:write",
+        danger=True,
+        fits=lambda run: not run.is_ended,
+    )
+    def cancel(self, *, actor: Actor, row: PatternRun, reason: str) -> None:
+        """Calls the run off: its open steps end as cancelled, its host stops within seconds."""
+        services.cancel_run(run_id=row.pk, actor=actor, reason=reason)
 
 
 @admin.register(StepRun)

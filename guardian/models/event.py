@@ -61,6 +61,12 @@ class Event(models.Model):
                 name="event_unstamped", fields=["created_at", "id"], condition=Q(seq=None)
             ),
             models.Index(name="event_of_team", fields=["team", "-seq"]),
+            # The ledger's head is asked for by every run; charges are few among all events.
+            models.Index(
+                name="event_charge_of_team",
+                fields=["team", "-seq"],
+                condition=Q(kind="guardian.cost.charged"),
+            ),
             models.Index(name="event_of_subject", fields=["subject_id", "seq"]),
             BrinIndex(name="event_created", fields=["created_at"]),
         ]

@@ -349,7 +349,8 @@ class StepRun(FSMModelMixin, TeamRow):
             models.Index(
                 name="step_run_of_capability", fields=["capability", "-finished_at"],
                 condition=Q(state="succeeded"),
-            )
+            ),
+            models.Index(name="step_run_waits", fields=["run"], condition=Q(state="waiting")),
         ]  # fmt: skip
         triggers = [
             pgtrigger.FSM(name="step_run_state_edges", field="state", transitions=STEP_EDGES),

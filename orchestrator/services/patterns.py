@@ -61,11 +61,12 @@ def _store(
     return pattern, new
 
 
-def _tell(kind: str, pattern: ExecutionPattern, actor: Actor | None) -> None:
+def _tell(kind: str, pattern: ExecutionPattern, actor: Actor | None, *, reason: str = "") -> None:
     emit(
         kind,
         subject=pattern,
         actor=actor,
+        reason=reason,
         slug=pattern.slug,
         version=pattern.version,
         content_hash=pattern.content_hash,
@@ -73,7 +74,9 @@ def _tell(kind: str, pattern: ExecutionPattern, actor: Actor | None) -> None:
 
 
 @transaction.atomic
-def publish_pattern(*, slug: str, version: str | None, actor: Actor) -> ExecutionPattern:
+def publish_pattern(
+    *, slug: str, version: str | None, actor: Actor, reason: str = ""
+) -> ExecutionPattern:
     """Let runs start from a draft, after one more look at it; without version the newest draft.
 
     Raises PatternNotFound, IllegalTransition, PatternInvalid (a capability is gone).
@@ -85,12 +88,14 @@ def publish_pattern(*, slug: str, version: str | None, actor: Actor) -> Executio
     pattern.publish()
     pattern.revision += 1
     pattern.save(update_fields=["state", "revision", "updated_at"])
-    _tell(events.PATTERN_PUBLISHED, pattern, actor)
+    _tell(events.PATTERN_PUBLISHED, pattern, actor, reason=reason)
     return pattern
 
 
 @transaction.atomic
-def deprecate_pattern(*, slug: str, version: str | None, actor: Actor) -> ExecutionPattern:
+def deprecate_pattern(
+    *, slug: str, version: str | None, actor: Actor, reason: str = ""
+) -> ExecutionPattern:
     """No new run starts from it; running ones end. Raises PatternNotFound, IllegalTransition."""
     pattern = _own(slug=slug, version=version, state="published", actor=actor)
     if pattern.state != ExecutionPattern.State.PUBLISHED:
@@ -98,7 +103,7 @@ def deprecate_pattern(*, slug: str, version: str | None, actor: Actor) -> Execut
     pattern.deprecate()
     pattern.revision += 1
     pattern.save(update_fields=["state", "revision", "updated_at"])
-    _tell(events.PATTERN_DEPRECATED, pattern, actor)
+    _tell(events.PATTERN_DEPRECATED, pattern, actor, reason=reason)
     return pattern
 
 
