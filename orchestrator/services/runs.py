@@ -29,6 +29,7 @@ from orchestrator.models import ExecutionPattern, PatternRun, StepRun
 from orchestrator.pattern_inputs import checked_inputs
 from orchestrator.request_context import RequestCtx
 from orchestrator.services.patterns import find_pattern
+from orchestrator.services.reuse import copy_result, find_reusable, key_of
 from phases.models import Task, Ticket
 from tools.models import ToolExecution
 
@@ -95,8 +96,12 @@ def start_run(
     deadline: datetime | timedelta | None = None,
     parent_run: PatternRun | None = None,
     own_job: bool = False,
+    reuse: bool = False,
 ) -> PatternRun:
     """Write down a run and its steps; `own_job` defers the job that does it.
+
+    With `reuse` an earlier result over the same facts is taken where it may be: the run is then
+    answered as succeeded, its steps marked as cached.
 
     Without `own_job` the caller runs it: `executor.execute_run(run.pk, should_stop=…)`. `pattern`
     is a published row or a slug; the deadline is the pattern's timeout unless given.
@@ -113,12 +118,15 @@ def start_run(
         deadline = timedelta(seconds=pattern.normal["timeout_seconds"])
     if isinstance(deadline, timedelta):
         deadline = timezone.now() + deadline
+    pinned = ctx or build_ctx(actor=actor)
+    key = key_of(pattern=pattern, ctx=pinned, inputs=values, team_id=actor.team_id)
     run = PatternRun.objects.create(
         team=actor.team,
         pattern=pattern,
         content_hash=pattern.content_hash,
-        ctx=(ctx or build_ctx(actor=actor)).as_json(),
+        ctx=pinned.as_json(),
         inputs=values,
+        cache_key=key,
         ticket=ticket,
         task=task,
         started_by=actor.user,
@@ -137,6 +145,11 @@ def start_run(
         )
         for position, step in enumerate(pattern.normal["steps"], start=1)
     )
+    source = find_reusable(key=key, team_id=actor.team_id) if reuse else None
+    if source is not None:
+        copy_result(run=run, source=source)
+        _tell(events.RUN_FINISHED, run, state=run.state, error_code="", error_step="")
+        return run
     _tell(events.RUN_QUEUED, run, attempt=run.attempt)
     _offer(run)
     return run

@@ -59,6 +59,10 @@ def load():
             confidence=0.5,
         )
 
+    @lab("lasting", reads="ledger", ttl_seconds=600)
+    def lasting(ctx, step, args):
+        return {**args, "ledger": ctx.ledger_commit_hash}
+
     @lab("strict", outputs={"required": ["n"], "properties": {"n": {"type": "integer"}}},
          inputs={"required": ["n"], "properties": {"n": {}}})  # fmt: skip
     def strict(ctx, step, args):

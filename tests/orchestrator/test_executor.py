@@ -14,9 +14,10 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
+from guardian import relay
 from guardian.errors import IllegalTransition
 from guardian.models import Event, Membership
-from guardian.services import build_first_pack
+from guardian.services import build_first_pack, charge
 from orchestrator import services
 from orchestrator.errors import RunBusy, RunTakenOver
 from orchestrator.executor import execute_run
@@ -484,6 +485,58 @@ class TestLostHosts:
         assert states(run) == {"a": "succeeded", "b": "succeeded", "c": "succeeded"}
         ends = Event.objects.filter(kind="orchestrator.step.finished", data__state="succeeded")
         assert sorted(e.data["step"] for e in ends) == ["a", "b", "c"]
+
+
+class TestReuse:
+    def again(self, lead, **inputs):
+        return services.start_run(pattern="demo", inputs=inputs, actor=lead, reuse=True)
+
+    @pytest.fixture
+    def first(self, start):
+        run = start(
+            step("a", "lasting", args={"n": "{{inputs.n}}"}),
+            step("b", "lasting", condition="state.a.n > 1"),
+            inputs={"n": {"type": "integer"}},
+            run_inputs={"n": 1},
+            outputs=["a"],
+        )
+        return execute_run(run.pk)
+
+    def test_the_same_question_over_the_same_facts_is_answered_at_once(self, first, lead):
+        again = self.again(lead, n=1)
+
+        assert (again.state, again.cached_from_id) == ("succeeded", first.pk)
+        assert again.outputs == first.outputs
+        trace = build_trace(again)
+        assert [s["status"] for s in trace["steps"]] == ["cached", "skipped"]
+        assert trace["per_panel_staleness"] == build_trace(first)["per_panel_staleness"]
+
+    def test_other_inputs_another_ledger_or_an_old_answer_run_anew(self, first, lead):
+        assert self.again(lead, n=2).state == "queued"
+        assert services.start_run(pattern="demo", inputs={"n": 1}, actor=lead).state == "queued"
+
+        PatternRun.objects.filter(pk=first.pk).update(
+            finished_at=timezone.now() - timedelta(seconds=601)
+        )
+        assert self.again(lead, n=1).state == "queued"
+
+        PatternRun.objects.filter(pk=first.pk).update(finished_at=timezone.now())
+        assert self.again(lead, n=1).state == "succeeded"
+        charge(
+            team=lead.team, task_id=None, ticket_id=None, provider="local", model="local",
+            prompt_tokens=1, completion_tokens=0,
+        )  # fmt: skip
+        relay.run_once()
+        assert self.again(lead, n=1).state == "queued"
+
+    def test_what_has_effects_or_reads_the_world_is_never_used_again(self, start, lead, tmp_path):
+        run = start(step("a", "effect", args={"folder": str(tmp_path)}))
+        execute_run(run.pk)
+
+        assert run.cache_key == ""
+        assert (
+            services.start_run(pattern="demo", inputs={}, actor=lead, reuse=True).state == "queued"
+        )
 
 
 class TestTrace:
