@@ -163,7 +163,8 @@ def _judge_artifact(
     if found.stale:
         found.reason = f"The {_words(kind)} is stale: it was made before the newest change."
     elif faults:
-        found.reason = f"{_words(kind).capitalize()}: {'; '.join(faults)}."
+        texts = "; ".join(fault.rstrip(".") for fault in faults)
+        found.reason = f"{_words(kind).capitalize()}: {texts}."
     elif not enough:
         found.reason = f"{_words(kind).capitalize()}: only reported, nobody has observed it."
     return found

@@ -14,6 +14,7 @@ COMMANDS = {
     "lint": "launch.lint",
     "bench": "launch.bench",
     "engine": "launch.engine",
+    "sandbox-image": "launch.image",
 }
 
 

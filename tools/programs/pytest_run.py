@@ -81,8 +81,13 @@ def main() -> None:
         "exit_code": code, "duration_s": round(duration, 2), "missing_modules": missing,
         "failures": failures,
     }  # fmt: skip
+    if not counts and "No module named pytest" in tail:
+        # Of the image, not of the source: the run failed, no test did.
+        raise SystemExit(
+            "The sandbox image has no pytest; build it anew: script/sandbox-image build"
+        )
     reason = EXITS.get(code, "" if code == 0 else f"pytest ended with code {code}.")
-    if code == 4 and not counts and tail.strip():
+    if code in (1, 2, 3, 4) and not counts and tail.strip():
         reason = f"{reason} It said: {tail.strip().splitlines()[-1][:300]}"
     if missing:
         reason += f" Modules that are not installed in the sandbox: {', '.join(missing)}."

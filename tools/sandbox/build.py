@@ -4,12 +4,15 @@ import os
 import sys
 from pathlib import Path
 
-from tools.sandbox.image import PLACE, build
+from tools.sandbox.image import PLACE, ImageIncomplete, build
 
 
 def main() -> None:
     PLACE.data_dir = Path(os.environ.get("LEMNOS_DATA_DIR", "var"))
-    image = build()
+    try:
+        image = build()
+    except ImageIncomplete as error:
+        sys.exit(str(error))
     sys.stdout.write(f"{image.image_id or image.rootfs}\n")
     if not image.image_id:
         sys.stderr.write("No engine answers, so only bubblewrap can use it: script/engine start\n")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 from dataclasses import asdict, dataclass
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 RECORD = "sandbox-image.json"
@@ -74,6 +74,13 @@ def copy_file(source: Path, target: Path) -> None:
     target.chmod(0o755 if source.stat().st_mode & stat.S_IXUSR else 0o644)
 
 
+class ImageIncomplete(Exception):
+    """The Python the image is made of lacks something that runs in it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{sys.executable} has no {name}; install requirements.txt there first.")
+
+
 def build_rootfs(target: Path) -> None:
     """A small root file system from this host: Python, its library, pytest, ruff."""
     fresh = target.with_name(target.name + ".new")
@@ -94,9 +101,10 @@ def build_rootfs(target: Path) -> None:
     copy_packages(library / "site-packages")
     binaries = [interpreter, *library.glob("lib-dynload/*.so")]
     ruff = shutil.which("ruff", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
-    if ruff:
-        copy_file(Path(ruff).resolve(), fresh / "usr/local/bin/ruff")
-        binaries.append(Path(ruff).resolve())
+    if ruff is None:
+        raise ImageIncomplete("ruff")
+    copy_file(Path(ruff).resolve(), fresh / "usr/local/bin/ruff")
+    binaries.append(Path(ruff).resolve())
     for needed in {found for binary in binaries for found in libraries_of(binary)}:
         copy_file(needed.resolve(), fresh / str(needed).lstrip("/"))
     (fresh / "etc/passwd").write_text("nobody:x:65534:65534::/tmp:/usr/sbin/nologin\n")
@@ -115,13 +123,18 @@ def build_rootfs(target: Path) -> None:
 def copy_packages(target: Path) -> None:
     """pytest and what it imports, as installed here."""
     for name in PACKAGES:
-        found = distribution(name)
+        try:
+            found = distribution(name)
+        except PackageNotFoundError as error:
+            raise ImageIncomplete(name) from error
         for item in found.files or ():
             if ".." in item.parts or item.suffix == ".pyc":
                 continue
             source = Path(str(found.locate_file(item)))
             if source.is_file():
                 copy_file(source, target / str(item))
+        if not any(target.glob(f"{name}*")):
+            raise ImageIncomplete(name)
 
 
 def import_image(rootfs: Path, tag: str) -> str:

@@ -1,0 +1,20 @@
+"""script/sandbox-image build: the sandbox image from this host's own files, without a registry."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from launch.venv import Virtualenv
+
+USAGE = 2
+
+
+def main(root: Path, arguments: list[str]) -> int:
+    """Fill the virtualenv where needed, since the image is made of it, then build."""
+    if arguments != ["build"]:
+        print("usage: script/sandbox-image build")
+        return USAGE
+    venv = Virtualenv(root)
+    venv.ensure()
+    command = [str(venv.python), "-m", "tools.sandbox.build"]
+    return subprocess.run(command, cwd=root, env=os.environ, check=False).returncode
