@@ -1,0 +1,1 @@
+"""Benches: ratios between contestants in one run. `script/bench NAME` runs one."""
