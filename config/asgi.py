@@ -11,7 +11,7 @@ from django.core.wsgi import get_wsgi_application
 
 django_wsgi = get_wsgi_application()
 
-from config.routing import websockets  # noqa: E402
+from config.routing import websockets  # noqa: E402  needs Django set up
 
 # Django's handler is a WSGI application; its stubs only say so in looser types than a2wsgi's.
 http = WSGIMiddleware(cast("Any", django_wsgi), workers=10)

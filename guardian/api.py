@@ -26,7 +26,7 @@ class TokenViewSet(TeamViewSet):
         "revoke": "tokens:self",
     }
 
-    def get_queryset(self):  # type: ignore[no-untyped-def]
+    def get_queryset(self) -> QuerySet[Any]:
         queryset = super().get_queryset()
         if self.actor.has_scope("tokens:admin"):
             return queryset

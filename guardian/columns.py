@@ -42,7 +42,7 @@ def _as_column(show: Callable[[Any], Any], name: str, title: Any) -> Callable[[A
 
     column.__name__ = name
     column.short_description = title  # type: ignore[attr-defined]  # how Django's admin is told
-    column.admin_order_field = name  # type: ignore[attr-defined]
+    column.admin_order_field = name  # type: ignore[attr-defined]  # as above
     return column
 
 

@@ -86,7 +86,7 @@ IDEMPOTENCY_KEY = {
 }
 
 
-class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # its base has no types
     """`Authorization: Bearer lem_…`"""
 
     target_class = "guardian.identity.TokenAuthentication"
@@ -96,7 +96,7 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
         return {"type": "http", "scheme": "bearer", "bearerFormat": "lem_<key id>.<secret>"}
 
 
-class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # its base has no types
     """A person's session; unsafe methods also need the CSRF token."""
 
     target_class = "guardian.identity.SessionActorAuthentication"

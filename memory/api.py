@@ -53,7 +53,7 @@ class RecordViewSet(TeamViewSet):
         queryset = super().get_queryset()
         if getattr(self, "swagger_fake_view", False):
             return queryset
-        return queryset.readable_by(self.actor.id)  # type: ignore[attr-defined]
+        return queryset.readable_by(self.actor.id)  # type: ignore[attr-defined]  # our own QuerySet
 
     @extend_schema(request=STORE_BODY, responses={201: StoredSerializer, 200: StoredSerializer})
     def store(self, request: Request) -> Response:

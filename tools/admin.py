@@ -50,6 +50,24 @@ class ToolAdmin(RecordAdmin):
         services.approve_tool(actor=actor, tool_id=row.pk, reason=reason)
 
     @reasoned_action(
+        label="Switch off",
+        scope="tools:publish",
+        fits=lambda tool: tool.status == "active",
+    )
+    def switch_off(self, *, actor: Actor, row: Tool, reason: str) -> None:
+        """Lets this tool rest: new runs are refused until somebody switches it on again."""
+        services.switch_tool(actor=actor, tool_id=row.pk, on=False, reason=reason)
+
+    @reasoned_action(
+        label="Switch on",
+        scope="tools:publish",
+        fits=lambda tool: tool.status == "inactive",
+    )
+    def switch_on(self, *, actor: Actor, row: Tool, reason: str) -> None:
+        """This tool may be used again, as it was approved."""
+        services.switch_tool(actor=actor, tool_id=row.pk, on=True, reason=reason)
+
+    @reasoned_action(
         label="Take out of use",
         scope="tools:approve",
         danger=True,

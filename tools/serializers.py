@@ -53,7 +53,7 @@ class ExecutionSerializer(serializers.ModelSerializer[ToolExecution]):
 
 class ExecuteSerializer(StrictSerializer):
     input = serializers.JSONField(default=dict)
-    context = serializers.JSONField(required=False, default=dict)  # type: ignore[assignment]
+    context = serializers.JSONField(required=False, default=dict)  # type: ignore[assignment]  # a body's field, not the serializer's own
     timeout_seconds = serializers.FloatField(required=False, min_value=0.1, max_value=3600)
     wait = serializers.IntegerField(default=10, min_value=0, max_value=60)
 

@@ -114,7 +114,7 @@ class PricePack(FSMModelMixin, models.Model):
 
 
 def money(**options: object) -> "models.DecimalField[Decimal, Decimal]":
-    return models.DecimalField(max_digits=20, decimal_places=10, **options)  # type: ignore[arg-type]
+    return models.DecimalField(max_digits=20, decimal_places=10, **options)  # type: ignore[arg-type]  # options of any field
 
 
 class Budget(TeamRow):

@@ -152,7 +152,7 @@ def end_attempt(
         return
     task.retry_count += 1
     # Exponential, at most a minute, ± 25 % so that many do not come back at once.
-    seconds = after or min(60.0, 2**task.retry_count * random.uniform(0.75, 1.25))  # noqa: S311
+    seconds = after or min(60.0, 2**task.retry_count * random.uniform(0.75, 1.25))  # noqa: S311  jitter
     task.not_before = timezone.now() + timedelta(seconds=seconds)
     task.give_back()
     task.save()

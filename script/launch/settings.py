@@ -102,7 +102,7 @@ class Options:
 
     @property
     def url(self) -> str:
-        host = "localhost" if self.bind in {"0.0.0.0", "::", "127.0.0.1"} else self.bind  # noqa: S104
+        host = "localhost" if self.bind in {"0.0.0.0", "::", "127.0.0.1"} else self.bind  # noqa: S104  compared, not bound
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
 

@@ -181,6 +181,16 @@ class TestButtons:
         assert Tool.objects.get(pk=tool.pk).status == "active"
         assert tool.versions.get(status="approved").approver_id == admin.id
 
+    def test_switches_a_tool_off_and_on(self, enter, admin, team):
+        tools.seed_team(team=team)
+        tool = Tool.objects.get(name="count_lines")
+
+        press(enter(admin), tool, "switch_off")
+        assert Tool.objects.get(pk=tool.pk).status == "inactive"
+
+        press(enter(admin), tool, "switch_on")
+        assert Tool.objects.get(pk=tool.pk).status == "active"
+
     def test_a_tool_of_every_team_needs_level_five(self, enter, team):
         tools.seed_team(team=team)
         second = factories.make_actor(team, "bea", role="admin")

@@ -193,6 +193,14 @@ class Tool(FSMModelMixin, models.Model):
     def activate(self) -> None:
         """A revision was approved."""
 
+    @transition(status, Status.ACTIVE, Status.INACTIVE)
+    def switch_off(self) -> None:
+        """Somebody does not want it used for now."""
+
+    @transition(status, Status.INACTIVE, Status.ACTIVE)
+    def switch_on(self) -> None:
+        """It may be used again; what was approved still is."""
+
     @transition(
         status,
         [Status.DRAFT, Status.ACTIVE, Status.INACTIVE, Status.MAINTENANCE, Status.DEPRECATED],

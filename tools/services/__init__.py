@@ -1,6 +1,6 @@
 """The verbs of tools: the only writers of its rows."""
 
-from tools.services.approval import approve_tool, withdraw_tool
+from tools.services.approval import approve_tool, switch_tool, withdraw_tool
 from tools.services.executions import (
     cancel_execution,
     find_tool,
@@ -36,6 +36,7 @@ __all__ = [
     "seed_team",
     "store_file",
     "sweep_executions",
+    "switch_tool",
     "take_execution",
     "withdraw_tool",
 ]

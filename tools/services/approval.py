@@ -4,6 +4,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Max
+from django_fsm import can_proceed
 
 from guardian.authority import SYSTEM, Actor, require_level, require_scope
 from guardian.errors import Forbidden, IllegalTransition
@@ -107,4 +108,24 @@ def withdraw_tool(*, actor: Actor, tool_id: UUID, reason: str) -> Tool:
         revision=approved.revision if approved else None,
         diff={},
     )
+    return tool
+
+
+@transaction.atomic
+def switch_tool(*, actor: Actor, tool_id: UUID, on: bool, reason: str) -> Tool:
+    """Let a tool rest, or be used again; its approval stays.
+
+    Raises ToolNotFound, ScopeMissing, AuthorityTooLow, IllegalTransition.
+    """
+    require_scope(actor, "tools:publish")
+    tool = _locked(actor, tool_id)
+    change = tool.switch_on if on else tool.switch_off
+    if not can_proceed(change):
+        raise IllegalTransition(f"This tool is {tool.status}.", allowed=[])
+    change()
+    tool.save(update_fields=["status", "updated_at"])
+    if on:
+        emit(events.TOOL_SWITCHED_ON, subject=tool, actor=actor, reason=reason, name=tool.name)
+    else:
+        emit(events.TOOL_SWITCHED_OFF, subject=tool, actor=actor, reason=reason, name=tool.name)
     return tool
