@@ -1,7 +1,9 @@
 """Guardian's part of the REST API: tokens and the event log."""
 
+from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiTypes, extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request

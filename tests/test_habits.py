@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.apps import apps
@@ -112,7 +113,7 @@ def service_functions() -> Iterator[tuple[str, ast.FunctionDef]]:
                     yield f"{name_of(path)}:{node.name}", node
 
 
-def models() -> list[type]:
+def models() -> list[Any]:
     return [model for app in APPS for model in apps.get_app_config(app).get_models()]
 
 
