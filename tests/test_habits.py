@@ -80,7 +80,7 @@ def calls(tree: ast.AST) -> Iterator[tuple[ast.Call, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             called = node.func
-            yield node, getattr(called, "attr", None) or getattr(called, "id", "")
+            yield node, str(getattr(called, "attr", None) or getattr(called, "id", ""))
 
 
 def writes(tree: ast.AST) -> Iterator[str]:
