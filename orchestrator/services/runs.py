@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -25,7 +25,7 @@ from guardian.services.money import newest_pack_id
 from orchestrator import events
 from orchestrator.capabilities import Waiting
 from orchestrator.errors import HostLost, PatternNotFound, RunBusy, RunTakenOver, RunTimeout
-from orchestrator.models import ExecutionPattern, PatternRun, StepRun
+from orchestrator.models import AgentExecution, ExecutionPattern, PatternRun, StepRun
 from orchestrator.pattern_inputs import checked_inputs
 from orchestrator.request_context import RequestCtx
 from orchestrator.services.patterns import find_pattern
@@ -37,6 +37,8 @@ LEASE = timedelta(seconds=45)
 # So often may a run's host be lost before the run itself is blamed.
 MOST_ATTEMPTS = 3
 LONGEST_WAIT = timedelta(hours=24)
+# A run without a job of its own that nobody has touched for so long belongs to nobody.
+ORPHANED = timedelta(seconds=60)
 ERROR_CHARACTERS = 4000
 
 # Asking
@@ -530,30 +532,58 @@ def _is_over(step: StepRun) -> bool:
 
 
 def sweep_runs(*, limit: int = 100) -> int:
-    """What no event told of: dead hosts, missed wake-ups, runs that waited too long."""
-    runs = PatternRun.objects.filter(
-        Q(state="running", has_own_job=True, lease_until__lt=Now())
-        | Q(state="waiting")
-        | Q(state="queued", has_own_job=True, deadline__lt=Now())
-    ).order_by(F("lease_until").asc(nulls_last=True), "updated_at")
+    """What no event told of: dead hosts, missed wake-ups, runs that waited too long or for nobody.
+
+    Returns how many runs it moved.
+    """
+    runs = (
+        PatternRun.objects.filter(
+            Q(state="running", lease_until__lt=Now())
+            | Q(state="waiting")
+            | Q(state="queued", has_own_job=True, deadline__lt=Now())
+            | Q(state="queued", has_own_job=False, updated_at__lt=Now() - ORPHANED)
+        )
+        .exclude(Exists(_open_executions()) & Q(state__in=["running", "queued"]))
+        .order_by(F("lease_until").asc(nulls_last=True), "updated_at")
+    )
     return sum(_sweep(run_id) for run_id in runs.values_list("pk", flat=True)[:limit])
+
+
+def _open_executions() -> QuerySet[Any]:
+    return AgentExecution.objects.still_open().filter(run=OuterRef("pk"))
 
 
 @transaction.atomic
 def _sweep(run_id: UUID) -> bool:
     run = _locked(run_id)
     now = timezone.now()
-    if run.state == PatternRun.State.RUNNING and run.lease_until and run.lease_until < now:
+    if run.state == PatternRun.State.RUNNING and (run.lease_until is None or run.lease_until > now):
+        return False
+    if not run.has_own_job and not run.executions.still_open().exists():
+        return _sweep_orphan(run, now)
+    if run.state == PatternRun.State.RUNNING and run.has_own_job:
         if _lose_host(run):
             _tell(events.RUN_QUEUED, run, attempt=run.attempt)
             _offer(run)
         return True
     if run.state == PatternRun.State.WAITING:
-        if now - run.updated_at > LONGEST_WAIT:
-            _end(run, "failed", error=RunTimeout("It waited for more than 24 hours."))
-            return True
-        return _wake(run, [step for step in run.steps.filter(state="waiting") if _is_over(step)])
-    if run.state == PatternRun.State.QUEUED and run.deadline < now:
+        return _sweep_waiting(run, now)
+    if run.state == PatternRun.State.QUEUED and run.has_own_job and run.deadline < now:
         _end(run, "failed", error=RunTimeout("No host took it before its deadline."))
         return True
     return False
+
+
+def _sweep_waiting(run: PatternRun, now: datetime) -> bool:
+    if now - run.updated_at > LONGEST_WAIT:
+        _end(run, "failed", error=RunTimeout("It waited for more than 24 hours."))
+        return True
+    return _wake(run, [step for step in run.steps.filter(state="waiting") if _is_over(step)])
+
+
+def _sweep_orphan(run: PatternRun, now: datetime) -> bool:
+    """The execution that ran it is over: nobody will ever go on with it."""
+    if run.is_ended or now - run.updated_at < ORPHANED:
+        return False
+    _end(run, "cancelled", reason="The execution that ran it ended before it.")
+    return True

@@ -156,13 +156,19 @@ def open_lab():
         NAMES.clear()
 
 
-if __name__ == "__main__":  # python -m tests.orchestrator.lab <run>: what a worker does
+if __name__ == "__main__":
+    # python -m tests.orchestrator.lab <run>: one run, as its job does it; `worker`: a worker.
     import sys
 
     import django
 
     django.setup()
+    from django.core.management import call_command
+
     from orchestrator.executor import execute_run
 
     load()
-    execute_run(UUID(sys.argv[1]))
+    if sys.argv[1] == "worker":
+        call_command("worker", queues="patterns system", concurrency=2)
+    else:
+        execute_run(UUID(sys.argv[1]))

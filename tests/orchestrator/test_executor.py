@@ -408,7 +408,8 @@ class TestWaiting:
         assert PatternRun.objects.get().deadline - before > timedelta(minutes=119)
 
     def test_after_a_day_of_waiting_a_run_fails(self, start, tmp_path):
-        run = start(step("a", "elsewhere", args={"file": str(tmp_path / "x"), "id": "s1"}))
+        waits = step("a", "elsewhere", args={"file": str(tmp_path / "x"), "id": "s1"})
+        run = start(waits, own_job=True)
         execute_run(run.pk)
         PatternRun.objects.update(updated_at=timezone.now() - timedelta(hours=25))
 
@@ -444,6 +445,16 @@ class TestLostHosts:
 
         assert (run.state, run.error_code, run.attempt) == ("failed", "host_lost", 3)
 
+    def test_a_run_whose_execution_is_over_is_called_off(self, start):
+        run = start(step("a", "echo"))
+        assert services.sweep_runs() == 0
+
+        PatternRun.objects.update(updated_at=timezone.now() - timedelta(seconds=61))
+        assert services.sweep_runs() == 1
+
+        run = PatternRun.objects.get()
+        assert (run.state, states(run)) == ("cancelled", {"a": "cancelled"})
+
     def test_a_failed_step_of_a_lost_host_ends_the_run_as_it_would_have_then(self, start, tmp_path):
         calls = tmp_path / "calls"
         run = start(
@@ -472,7 +483,7 @@ class TestLostHosts:
         )
         (tmp_path / f"die.{victim}.{when}").touch()
 
-        assert work_in_a_process(run).returncode == -9
+        assert a_process(str(run.pk)).wait(60) == -9
         assert PatternRun.objects.get().state == "running"
         run = execute_run(run.pk)
 
@@ -485,6 +496,33 @@ class TestLostHosts:
         assert states(run) == {"a": "succeeded", "b": "succeeded", "c": "succeeded"}
         ends = Event.objects.filter(kind="orchestrator.step.finished", data__state="succeeded")
         assert sorted(e.data["step"] for e in ends) == ["a", "b", "c"]
+
+
+class TestWorkers:
+    def test_a_killed_worker_leaves_its_run_to_the_next_one(self, start, tmp_path):
+        """The next worker's own sweep finds the run; only the lease's time is cut short here."""
+        (tmp_path / "die.b.after").touch()
+        run = start(
+            step("a", "effect", args={"folder": str(tmp_path), "n": 1}),
+            step("b", "effect", args={"folder": str(tmp_path), "n": "{{state.a.n}}"}),
+            own_job=True,
+        )
+        worker = a_process("worker")
+        assert worker.wait(60) == -9
+        PatternRun.objects.filter(state="running").update(lease_until=timezone.now())
+
+        worker = a_process("worker")
+        try:
+            wait_for(lambda: PatternRun.objects.get(pk=run.pk).is_ended, seconds=60)
+        finally:
+            worker.terminate()
+            worker.wait(30)
+
+        run = PatternRun.objects.get()
+        assert (run.state, run.attempt) == ("succeeded", 2)
+        assert run.outputs == {"b": {"n": 3, "files": 2}}
+        assert sorted((tmp_path / "calls").read_text().split()) == ["a", "b", "b"]
+        assert worker.returncode == 0
 
 
 class TestReuse:
@@ -581,15 +619,13 @@ def jobs(run):
         return cursor.fetchone()[0]
 
 
-def work_in_a_process(run):
-    """What a worker does, in a process of its own that may die."""
+def a_process(task):
+    """A run, or a whole worker, in a process of its own that may die."""
     settings = connection.settings_dict
     url = f"postgres://{settings['USER']}@/{settings['NAME']}?host={settings['HOST']}"
-    return subprocess.run(
-        [sys.executable, "-m", "tests.orchestrator.lab", str(run.pk)],
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.orchestrator.lab", task],
         env={**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings"},
-        check=False,
-        timeout=60,
     )
 
 
