@@ -15,17 +15,15 @@ from bench._measure import Goal, conclude, percentile, prepare, timed
 
 SIZES = (10, 1_000, 10_000)
 WORKFLOW = "software_development"
+BATCH = 500
 
 
 def make_team(tickets: int) -> Any:
     """A team with so many tickets, each with a task, spread over the columns as work is."""
-    from django.db import transaction
-    from django.utils import timezone
-
     from guardian import services as guardian
     from guardian.authority import actor_for
     from phases import services
-    from phases.models import Phase, PhaseHistory, Task, Ticket, Workflow
+    from phases.models import Phase, Workflow
 
     team = guardian.create_team(slug=f"bench-{tickets}", name=f"Bench {tickets}")
     services.seed_team(team=team)
@@ -33,46 +31,61 @@ def make_team(tickets: int) -> Any:
     guardian.set_membership(user=user, team=team, role="operator")
     flow = Workflow.objects.get(team=team, key=WORKFLOW)
     ways = list(Phase.objects.filter(workflow=flow, kind="work").order_by("sequence_order"))
-    now = timezone.now()
-    with transaction.atomic():
-        rows = Ticket.objects.bulk_create(
-            Ticket(
-                team=team,
-                workflow=flow,
-                number=number,
-                title=f"Piece of work {number}",
-                phase=ways[number % len(ways)],
-                column_id=ways[number % len(ways)].column_id,
-                phase_entered_at=now,
-                admitted_at=now,
-                rank=float(number),
-                created_by=user,
-            )
-            for number in range(1, tickets + 1)
-        )
-        PhaseHistory.objects.bulk_create(
-            PhaseHistory(
-                team=team,
-                ticket=row,
-                to_phase_id=row.phase_id,
-                kind="create",
-                via="api",
-                transitioned_by=user,
-                ticket_version=row.version,
-            )
-            for row in rows
-        )
-        Task.objects.bulk_create(
-            Task(
-                team=team,
-                ticket=row,
-                phase_id=row.phase_id,
-                task_type="noop",
-                title="Do it",
-            )
-            for row in rows
-        )
+    for first in range(1, tickets + 1, BATCH):
+        numbers = range(first, min(first + BATCH, tickets + 1))
+        insert([(number, ways[number % len(ways)]) for number in numbers], flow, user)
     return actor_for(user, team)
+
+
+def insert(wanted: list[tuple[int, Any]], flow: Any, user: Any) -> None:
+    """Tickets {number, phase} with history and a task each, in one short transaction."""
+    from django.db import transaction
+    from django.utils import timezone
+
+    from phases.models import PhaseHistory, Task, Ticket
+
+    now = timezone.now()
+    rows = [
+        Ticket(
+            team_id=flow.team_id,
+            workflow=flow,
+            number=number,
+            title=f"Piece of work {number}",
+            phase=phase,
+            column_id=phase.column_id,
+            phase_entered_at=now,
+            admitted_at=now,
+            rank=float(number),
+            created_by=user,
+        )
+        for number, phase in wanted
+    ]
+    history = [
+        PhaseHistory(
+            team_id=flow.team_id,
+            ticket=row,
+            to_phase_id=row.phase_id,
+            kind="create",
+            via="api",
+            transitioned_by=user,
+            ticket_version=row.version,
+        )
+        for row in rows
+    ]
+    tasks = [
+        Task(
+            team_id=flow.team_id,
+            ticket=row,
+            phase_id=row.phase_id,
+            task_type="noop",
+            title="Do it",
+        )
+        for row in rows
+    ]
+    with transaction.atomic():
+        Ticket.objects.bulk_create(rows)
+        PhaseHistory.objects.bulk_create(history)
+        Task.objects.bulk_create(tasks)
 
 
 def main() -> int:
