@@ -271,6 +271,7 @@ class WorkerHostAdmin(RecordAdmin):
     search_fields = ["name"]
 
 
+console.page("API", icon="api", route="docs")
 console.tile(
     "Kill switch on",
     models.GuardianAction,

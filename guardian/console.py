@@ -45,8 +45,14 @@ class Panel:
     rows: Callable[[list[UUID]], list[dict[str, Any]]]
 
 
+_pages: list[dict[str, str]] = []
 _tiles: list[Tile] = []
 _panels: list[Panel] = []
+
+
+def page(title: str, *, icon: str, route: str) -> None:
+    """Name a page outside of the admin at the top of the side bar."""
+    _pages.append({"title": title, "icon": icon, "route": route})
 
 
 def tile(
@@ -139,6 +145,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             }
         )
     first = [{"title": "Overview", "icon": "dashboard", "link": reverse("admin:index")}]
+    first += [{"title": p["title"], "icon": p["icon"], "link": reverse(p["route"])} for p in _pages]
     return [
         {"title": "", "items": first},
         *(

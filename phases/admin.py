@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.urls import reverse
 from django.utils import timezone
 
 from guardian import console
@@ -95,6 +96,10 @@ class TicketAdmin(RecordAdmin):
     list_filter = ["status", "priority", "workflow"]
     list_select_related = ["workflow", "phase"]
     search_fields = ["title", "number"]
+
+    def extra_links(self, row: models.Ticket) -> dict[str, str]:
+        """Its card on the board, opened."""
+        return {"Card on the board": reverse("ticket-panel", args=[row.workflow.key, row.number])}
 
     @reasoned_action(
         label="Move to…",
@@ -334,3 +339,4 @@ def board_rows(teams: list[Any]) -> list[dict[str, Any]]:
 
 
 console.panel("Boards", board_rows)
+console.page("Board", icon="view_kanban", route="boards")
