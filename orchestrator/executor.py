@@ -25,6 +25,7 @@ from uuid import UUID
 
 import structlog
 from django.db import InterfaceError, OperationalError, connection, connections
+from django.utils import timezone
 
 from guardian import conditions
 from guardian.authority import Actor
@@ -45,7 +46,8 @@ from orchestrator.models import PatternRun, StepRun
 from orchestrator.models.exact import exact_json
 from orchestrator.pattern_graph import needs
 from orchestrator.request_context import RequestCtx
-from orchestrator.services import runs
+from orchestrator.services import runs, steps, waiting
+from orchestrator.services.run_rows import storable
 
 log = structlog.get_logger(__name__)
 
@@ -133,7 +135,7 @@ class _Execution:
         self.outcomes: queue.SimpleQueue[tuple[_Call, Outcome]] = queue.SimpleQueue()
         self.ending: _End | None = None
         now = time.monotonic()
-        self.deadline = now + (run.deadline - runs.timezone.now()).total_seconds()
+        self.deadline = now + (run.deadline - timezone.now()).total_seconds()
         self.look_at = now + LOOK_SECONDS
         self.renew_at = now + RENEW_SECONDS
 
@@ -195,7 +197,6 @@ class _Execution:
             if not self._written(lambda: runs.still_mine(run=self.run)):
                 raise RunTakenOver(run_id=str(self.run.pk))
             self.look_at = time.monotonic() + LOOK_SECONDS
-            connection.close()  # back to the pool while calls go on
 
     def _watch(self, call: _Call, now: float) -> None:
         if now > call.deadline and not call.stop.is_set():
@@ -248,7 +249,7 @@ class _Execution:
                 conditions.parse(step["condition"]), scope
             ):
                 reason = f"The condition is false: {step['condition']}"
-                self._keep_row(lambda: runs.skip_step(
+                self._keep_row(lambda: steps.skip_step(
                     run=self.run, step_id=step["id"], reason=reason
                 ))  # fmt: skip
                 return
@@ -258,7 +259,7 @@ class _Execution:
         except DomainError as error:
             self._failed(step, error)
             return
-        self._keep_row(lambda: runs.begin_step(run=self.run, step_id=step["id"], args=args))
+        self._keep_row(lambda: steps.begin_step(run=self.run, step_id=step["id"], args=args))
         self._call(step, capability, args)
 
     def _call(self, step: dict[str, Any], capability: Capability, args: dict[str, Any]) -> None:
@@ -306,7 +307,7 @@ class _Execution:
 
     def _judged(self, capability: Capability, answer: Answer) -> Answer:
         """The answer as it will be read back, within its contract and its size."""
-        value = exact_json(runs.storable(answer.value))
+        value = exact_json(storable(answer.value))
         capability.check_result(value)
         size = len(templates.compact_json(value).encode())
         if size > MOST_RESULT_BYTES:
@@ -338,6 +339,7 @@ class _Execution:
         try:
             call, outcome = self.outcomes.get(timeout=TICK_SECONDS)
         except queue.Empty:
+            connection.close()  # back to the pool: the calls go on for longer
             return
         while True:
             self._take(call, outcome)
@@ -355,11 +357,11 @@ class _Execution:
             elapsed = round((time.monotonic() - call.began) * 1000)
             metadata = call.capability.metadata(self.ctx, outcome, duration_ms=elapsed)
             value = outcome.value
-            self._keep_row(lambda: runs.finish_step(
+            self._keep_row(lambda: steps.finish_step(
                 run=self.run, step_id=step["id"], result=value, metadata=metadata
             ))  # fmt: skip
         elif isinstance(outcome, Waiting):
-            self._keep_row(lambda: runs.suspend_step(
+            self._keep_row(lambda: steps.suspend_step(
                 run=self.run, step_id=step["id"], waiting=outcome
             ))  # fmt: skip
         elif call.timed_out:
@@ -375,11 +377,11 @@ class _Execution:
         if running and not error.permanent and tries < step["retries"] and self.ending is None:
             self.tries[step["id"]] = tries + 1
             self.retry_at[step["id"]] = time.monotonic() + RETRY_SECONDS[tries]
-            self._keep_row(lambda: runs.retry_step(
+            self._keep_row(lambda: steps.retry_step(
                 run=self.run, step_id=step["id"], error=error
             ))  # fmt: skip
             return
-        self._keep_row(lambda: runs.fail_step(run=self.run, step_id=step["id"], error=error))
+        self._keep_row(lambda: steps.fail_step(run=self.run, step_id=step["id"], error=error))
         if step["on_error"] == "fail" and self.ending is None:
             self.ending = _End(error=error, step_id=step["id"])
 
@@ -416,7 +418,7 @@ class _Execution:
         elif all(row.is_ended for row in self.rows.values()):
             self._succeed()
         else:
-            self._written(lambda: runs.suspend_run(run=self.run))
+            self._written(lambda: waiting.suspend_run(run=self.run))
 
     def _succeed(self) -> None:
         scope = self._scope()

@@ -3,7 +3,7 @@
 from typing import Any
 
 from orchestrator.models import PatternRun, StepRun
-from orchestrator.services.runs import duration_ms
+from orchestrator.services.run_rows import duration_ms
 
 STATUS = {
     StepRun.State.SUCCEEDED: "success",

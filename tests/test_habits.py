@@ -29,7 +29,6 @@ LONG_FILES = {
     "orchestrator/models/patterns.py": "patterns, runs and steps guard each other",
     "orchestrator/pattern_schema.py": "the whole grammar of a pattern document",
     "orchestrator/services/executions.py": "every edge of one state machine",
-    "orchestrator/services/runs.py": "every edge of runs and their steps",
     "orchestrator/workshop.py": "what a checkup step does with a source",
     "phases/serializers.py": "all shapes of tickets, tasks and boards",
     "tools/api.py": "all routes of files, tools, runs and the sandbox",

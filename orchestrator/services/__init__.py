@@ -27,8 +27,6 @@ from orchestrator.services.runs import (
     build_ctx,
     cancel_run,
     start_run,
-    sweep_runs,
-    wake_runs,
 )
 from orchestrator.services.runtime import (
     pause_agent,
@@ -38,6 +36,7 @@ from orchestrator.services.runtime import (
     stop_agent,
     switch_runtime,
 )
+from orchestrator.services.waiting import sweep_runs, wake_runs
 
 __all__ = [
     "actor_of_run",

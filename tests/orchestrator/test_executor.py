@@ -22,7 +22,7 @@ from orchestrator import services
 from orchestrator.errors import RunBusy, RunTakenOver
 from orchestrator.executor import execute_run
 from orchestrator.models import PatternRun
-from orchestrator.services import runs
+from orchestrator.services import steps
 from orchestrator.services.runs import take_run
 from orchestrator.trace import build_trace
 from tests.orchestrator.lab import open_lab
@@ -462,8 +462,8 @@ class TestLostHosts:
             step("b", "echo"),
         )
         taken = take_run(run_id=run.pk)
-        runs.begin_step(run=taken, step_id="a", args={})
-        runs.fail_step(run=taken, step_id="a", error=RunTakenOver("it broke"))
+        steps.begin_step(run=taken, step_id="a", args={})
+        steps.fail_step(run=taken, step_id="a", error=RunTakenOver("it broke"))
 
         run = execute_run(run.pk)
 

@@ -9,7 +9,7 @@ from guardian.models import Event, uuid7
 from guardian.services import build_first_pack
 from orchestrator import services
 from orchestrator.models import ExecutionPattern, PatternRun, StepRun
-from orchestrator.services import runs
+from orchestrator.services import runs, steps
 from tests.orchestrator.lab import open_lab
 
 pytestmark = pytest.mark.django_db
@@ -212,8 +212,8 @@ class TestDryRun:
     def test_measured_calls_make_the_forecast(self, api, viewer, run):
         for milliseconds, step_id in [(10, "a"), (30, "b")]:
             taken = run if run.state == "running" else runs.take_run(run_id=run.pk)
-            runs.begin_step(run=taken, step_id=step_id, args={})
-            runs.finish_step(
+            steps.begin_step(run=taken, step_id=step_id, args={})
+            steps.finish_step(
                 run=taken,
                 step_id=step_id,
                 result={"n": 7},
