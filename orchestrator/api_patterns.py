@@ -1,6 +1,5 @@
 """The REST API of patterns and their runs."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -17,45 +16,10 @@ from guardian.errors import Invalid, NotFound
 from guardian.http import StrictSerializer, TeamViewSet, etag_of, validated
 from orchestrator import services
 from orchestrator.models import ExecutionPattern, PatternRun, StepRun
-from orchestrator.pattern_schema import LIMIT_BYTES
+from orchestrator.pattern_files import FILE_PARSERS
 from orchestrator.trace import build_trace
 
 VERSION = OpenApiParameter("version", str, description="A version; else the newest published one.")
-
-
-class _TextParser(BaseParser):
-    """A pattern file as it is: the text is stored as given and judged by the service."""
-
-    def parse(
-        self,
-        stream: Any,
-        media_type: str | None = None,
-        parser_context: Mapping[str, Any] | None = None,
-    ) -> dict[str, str]:
-        raw = stream.read(LIMIT_BYTES + 1)
-        try:
-            return {"text": raw.decode("utf-8")}
-        except UnicodeDecodeError as error:
-            raise Invalid("The body must be UTF-8 text.") from error
-
-
-class JsonFileParser(_TextParser):
-    media_type = "application/json"
-
-
-class YamlFileParser(_TextParser):
-    media_type = "application/yaml"
-
-
-class OldYamlFileParser(_TextParser):
-    media_type = "application/x-yaml"
-
-
-class TextYamlFileParser(_TextParser):
-    media_type = "text/yaml"
-
-
-FILE_PARSERS = [JsonFileParser, YamlFileParser, OldYamlFileParser, TextYamlFileParser]
 
 
 class PatternSerializer(serializers.ModelSerializer[ExecutionPattern]):
@@ -257,7 +221,9 @@ class RunViewSet(TeamViewSet):
         "steps": "runs:read",
         "trace": "runs:read",
         "cancel": "runs:write",
+        "rerun": "patterns:execute",
     }
+    idempotent_actions = frozenset({"rerun"})
     filters: ClassVar[dict[str, str]] = {
         "state": "state",
         "state__in": "state__in",
@@ -292,6 +258,13 @@ class RunViewSet(TeamViewSet):
         reason = validated(Cancel, request.data)["reason"]
         run = services.cancel_run(run_id=self._run().pk, actor=self.actor, reason=reason)
         return Response(RunSerializer(run).data)
+
+    @extend_schema(request=None, responses={202: RunSerializer})
+    def rerun(self, request: Request, pk: UUID) -> Response:
+        """The same question again, over the facts of now."""
+        validated(StrictSerializer, request.data)
+        run = services.rerun(run_id=self._run().pk, actor=self.actor)
+        return Response(RunSerializer(run).data, status=202)
 
     def _run(self) -> PatternRun:
         run = self.get_queryset().filter(pk=self.kwargs["pk"]).first()

@@ -153,6 +153,13 @@ class RunBusy(DomainError):
     permanent = False
 
 
+class RunStillOpen(DomainError):
+    """This run has not ended yet."""
+
+    code = "illegal_transition"
+    remedy = "Wait for its end, or cancel it first."
+
+
 class RunTakenOver(LeaseLost):
     """This run was taken over or ended by somebody else: nothing of this attempt counts."""
 

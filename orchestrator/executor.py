@@ -47,6 +47,7 @@ from orchestrator.models.exact import exact_json
 from orchestrator.pattern_graph import needs
 from orchestrator.request_context import RequestCtx
 from orchestrator.services import runs, steps, waiting
+from orchestrator.services.run_context import actor_of_run
 from orchestrator.services.run_rows import storable
 
 log = structlog.get_logger(__name__)
@@ -89,7 +90,7 @@ def _stored(run_id: UUID) -> PatternRun:
 
 def _actor(run: PatternRun) -> Actor:
     try:
-        return runs.actor_of_run(run)
+        return actor_of_run(run)
     except DomainError as refusal:  # the starter has left the team: the run ends, here and now
         runs.fail_run(run=run, error=refusal)
         raise RunTakenOver(run_id=str(run.pk)) from refusal

@@ -33,6 +33,7 @@ pattern_urls: list[URLPattern | URLResolver] = [
     path("runs/<uuid:pk>", runs({"get": "retrieve"}), name="run"),
     path("runs/<uuid:pk>/steps", runs({"get": "steps"}), name="run-steps"),
     path("runs/<uuid:pk>/trace", runs({"get": "trace"}), name="run-trace"),
+    path("runs/<uuid:pk>/rerun", runs({"post": "rerun"}), name="run-rerun"),
     path("runs/<uuid:pk>/cancel", runs({"post": "cancel"}), name="run-cancel"),
 ]
 

@@ -22,10 +22,10 @@ from orchestrator.services.patterns import (
     shown_pattern,
 )
 from orchestrator.services.rehearsal import dry_run
+from orchestrator.services.run_context import actor_of_run, build_ctx
 from orchestrator.services.runs import (
-    actor_of_run,
-    build_ctx,
     cancel_run,
+    rerun,
     start_run,
 )
 from orchestrator.services.runtime import (
@@ -62,6 +62,7 @@ __all__ = [
     "register_version",
     "renew_waiting_leases",
     "request_dispatch",
+    "rerun",
     "resume_agent",
     "runtime_status",
     "seed_agents",

@@ -13,19 +13,16 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from guardian import context
-from guardian.authority import Actor, actor_for, require_scope, scopes_of
+from guardian.authority import Actor, require_scope
 from guardian.errors import DomainError, IllegalTransition
-from guardian.ledger import ledger_head
-from guardian.models.base import uuid7
-from guardian.services.money import newest_pack_id
 from orchestrator import events
-from orchestrator.errors import HostLost, PatternNotFound, RunBusy, RunTakenOver
+from orchestrator.errors import HostLost, PatternNotFound, RunBusy, RunStillOpen, RunTakenOver
 from orchestrator.models import ExecutionPattern, PatternRun, StepRun
 from orchestrator.pattern_inputs import checked_inputs
 from orchestrator.request_context import RequestCtx
 from orchestrator.services.patterns import find_pattern
 from orchestrator.services.reuse import copy_result, find_reusable, key_of
+from orchestrator.services.run_context import build_ctx
 from orchestrator.services.run_rows import (
     close_step,
     duration_ms,
@@ -42,48 +39,6 @@ LEASE = timedelta(seconds=45)
 MOST_ATTEMPTS = 3
 
 # Asking
-
-
-def build_ctx(*, actor: Actor, **choices: Any) -> RequestCtx:
-    """The facts of this moment, pinned: newest built price pack, ledger head, who asks.
-
-    `choices`: asof_date, require_fresh, portfolio_id, security_id, trace_id. Raises PackNotFound.
-    """
-    ledger_hash, seq = ledger_head(actor.team_id)
-    now = timezone.now()
-    request_id = context.request_id()
-    return RequestCtx(
-        **{
-            "pricing_pack_id": newest_pack_id(),
-            "ledger_commit_hash": ledger_hash,
-            "ledger_seq": seq,
-            "trace_id": uuid7().hex,
-            "request_id": request_id,
-            "user_id": actor.id,
-            "team_id": actor.team_id,
-            "timestamp": now,
-            "asof_date": now.date(),
-            "scopes": tuple(sorted(actor.scopes)),
-            "authority": actor.authority,
-            **choices,
-        }
-    )
-
-
-def actor_of_run(run: PatternRun) -> Actor:
-    """Who started it, with at most the rights they had then and have now.
-
-    Raises Forbidden when they are no longer in the team.
-    """
-    ctx = RequestCtx.from_json(run.ctx)
-    now = actor_for(run.started_by, run.team)
-    return Actor(
-        user=now.user,
-        team=now.team,
-        role=now.role,
-        authority=min(now.authority, ctx.authority),
-        scopes=scopes_of(now.role, ctx.scopes),
-    )
 
 
 @transaction.atomic
@@ -155,6 +110,26 @@ def start_run(
     tell(events.RUN_QUEUED, run, attempt=run.attempt)
     offer(run)
     return run
+
+
+@transaction.atomic
+def rerun(*, run_id: UUID, actor: Actor) -> PatternRun:
+    """The same question again, over the facts of now, by a job of its own.
+
+    It stands beside the ticket but holds none of its tasks. Raises RunStillOpen, PatternNotFound
+    when that version is no longer published, PackNotFound.
+    """
+    before = locked(run_id)
+    if not before.is_ended:
+        raise RunStillOpen(run_id=str(before.pk), state=before.state)
+    return start_run(
+        pattern=before.pattern,
+        inputs=before.inputs,
+        actor=actor,
+        ticket=before.ticket,
+        parent_run=before,
+        own_job=True,
+    )
 
 
 # Running

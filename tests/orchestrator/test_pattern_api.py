@@ -270,6 +270,21 @@ class TestRuns:
         assert (again.status_code, again.json()["code"]) == (409, "illegal_transition")
         assert set(run.steps.values_list("state", "reason")) == {("cancelled", "because")}
 
+    def test_an_ended_run_can_be_asked_again(self, api, lead, viewer, run):
+        path = f"/api/v1/runs/{run.pk}/rerun"
+
+        early = api(lead).post(path, {}, format="json")
+        services.cancel_run(run_id=run.pk, actor=lead, reason="changed my mind")
+        denied = api(viewer).post(path, {}, format="json")
+        again = api(lead).post(path, {}, format="json")
+
+        assert (early.status_code, early.json()["code"]) == (409, "illegal_transition")
+        assert denied.status_code == 403
+        assert (again.status_code, again.json()["state"]) == (202, "queued")
+        assert again.json()["parent_run"] == str(run.pk)
+        assert again.json()["inputs"] == {"n": 3}
+        assert PatternRun.objects.get(pk=again.json()["id"]).has_own_job
+
     def test_inputs_are_checked_before_anything_is_written(self, published, lead):
         with pytest.raises(runs.DomainError) as refused:
             services.start_run(pattern="demo", inputs={"n": "x"}, actor=lead)
