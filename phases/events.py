@@ -21,6 +21,6 @@ TASK_UNBLOCKED = "phases.task.unblocked"  # ticket_id
 TASK_RETRIED = "phases.task.retried"  # ticket_id
 TASK_CANCELLED = "phases.task.cancelled"  # ticket_id
 GATE_EVALUATED = "phases.gate.evaluated"  # ticket_id, phase, gate_status, evaluation
-ARTIFACT_ADDED = "phases.artifact.added"  # ticket_id, artifact_type, source
+ARTIFACT_ADDED = "phases.artifact.added"  # ticket_id, artifact_type, origin
 BOARD_SLOT_FREED = "phases.board.slot_freed"  # column
 BOARD_TICKET_MOVED = "phases.board.ticket_moved"  # column, position

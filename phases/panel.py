@@ -12,6 +12,7 @@ from phases.timeline import timeline
 from phases.why import why
 
 CONTENT_SHOWN = 40_000
+THIN_SPACE = "\u202f"  # groups digits and never breaks the line
 # Figures are told in this order, others behind them by name.
 _FIRST = ("files", "bytes", "total", "passed", "failed", "errors", "skipped", "exit_code")
 _TONES = {
@@ -149,7 +150,7 @@ def facts(artifact: PhaseGateArtifact) -> str:
     """The figures of a piece of evidence in one line."""
     content = artifact.artifact_content
     if isinstance(content, str):
-        return f"{len(content):,} characters".replace(",", " ")
+        return f"{len(content):,} characters".replace(",", THIN_SPACE)
     if not isinstance(content, dict):
         return ""
     plain = [
@@ -168,7 +169,7 @@ def _rank(item: tuple[str, Any]) -> tuple[int, str]:
 def _figure(value: float | str | bool) -> str:  # noqa: FBT001  a value to show
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}".replace(",", " ") if isinstance(value, int) else str(value)
+    return f"{value:,}".replace(",", THIN_SPACE) if isinstance(value, int) else str(value)
 
 
 def _artifact(artifact: PhaseGateArtifact) -> dict[str, Any]:
@@ -181,6 +182,7 @@ def _artifact(artifact: PhaseGateArtifact) -> dict[str, Any]:
         "facts": facts(artifact),
         "level": "verified" if artifact.is_verified else "reported",
         "tone": "ok" if artifact.is_verified else "warn",
+        "is_prose": isinstance(content, str),
         "text": text[:CONTENT_SHOWN],
         "cut": len(text) > CONTENT_SHOWN,
     }

@@ -81,7 +81,7 @@ def _asked(event: Event, names: dict[str, str]) -> tuple[str, str, str]:
 def _attached(event: Event, _: dict[str, str]) -> tuple[str, str, str]:
     kind = str(event.data.get("artifact_type", "evidence")).replace("_", " ")
     seen = {"sandbox": "observed in the sandbox", "reviewer": "confirmed by a second person"}
-    return f"attached {kind},", seen.get(str(event.data.get("source")), "reported"), ""
+    return f"attached {kind},", seen.get(str(event.data.get("origin")), "reported"), ""
 
 
 def _moved(event: Event, names: dict[str, str]) -> tuple[str, str, str]:

@@ -120,7 +120,7 @@ def _store(
             actor=actor,
             ticket_id=str(ticket.pk),
             artifact_type=kind,
-            source=source,
+            origin=source,
         )
     return artifact, new
 
@@ -154,7 +154,7 @@ def verify_artifact(
             actor=actor,
             ticket_id=str(ticket_id),
             artifact_type=artifact.artifact_type,
-            source=artifact.source,
+            origin=artifact.source,
         )
     return artifact
 

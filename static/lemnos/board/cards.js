@@ -1,6 +1,6 @@
 /* Draw the columns and their cards; a card that did not change is not touched. */
 
-import { $, $$, ago, calm, h, icon, narrow, setText } from "./dom.js";
+import { $, $$, ago, calm, h, icon, initials, narrow, setText } from "./dom.js";
 
 const PRIORITY = { CRITICAL: "Critical", HIGH: "High", MEDIUM: "Medium", LOW: "Low" };
 
@@ -202,7 +202,7 @@ export class Cards {
     const doing = this.#doing(card);
     if (!doing) return null;
     const [who, words, tone] = doing;
-    const mark = who ? h("span", { class: `face ${who.kind}`, "aria-hidden": "true" }, who.name.slice(0, 2).toUpperCase()) : "";
+    const mark = who ? h("span", { class: `face ${who.kind}`, "aria-hidden": "true" }, initials(who.name)) : "";
     const text = who ? `${who.name} · ${words}` : words;
     return h("p", { class: "doing", data: { tone }, title: text }, mark, h("span", {}, text));
   }

@@ -42,3 +42,9 @@ export function ago(iso, now = Date.now()) {
 
 export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 export const narrow = () => matchMedia("(max-width: 767px)").matches;
+
+/* Two letters for a mark: of the first two words, else of the one. */
+export function initials(name) {
+  const words = name.split(/[\s_]+/).filter(Boolean);
+  return (words.length > 1 ? words[0][0] + words[1][0] : name.slice(0, 2)).toUpperCase();
+}

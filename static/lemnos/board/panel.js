@@ -1,6 +1,6 @@
 /* The ticket beside the board: its own address, tabs, and what may be done with it. */
 
-import { $, $$, ago, h, setText } from "./dom.js";
+import { $, $$, ago, h, initials, setText } from "./dom.js";
 import { call } from "./api.js";
 import { announce, refuse, toast } from "./say.js";
 
@@ -222,7 +222,7 @@ export class Panel {
   #watchers() {
     const place = $("#watchers", this.#box);
     if (!place) return;
-    place.replaceChildren(...(this.who || []).map((one) => h("span", { class: `face ${one.kind}`, title: `${one.name} ${one.editing ? "edits this" : "looks at this too"}` }, one.name.slice(0, 2).toUpperCase(), h("span", { class: "sr" }, ` ${one.name} is here too`))));
+    place.replaceChildren(...(this.who || []).map((one) => h("span", { class: `face ${one.kind}`, title: `${one.name} ${one.editing ? "edits this" : "looks at this too"}` }, initials(one.name), h("span", { class: "sr" }, ` ${one.name} is here too`))));
   }
 
   async #clicked(event) {
