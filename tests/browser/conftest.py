@@ -13,8 +13,11 @@ import uvicorn
 from django.db import connections
 
 from guardian import relay
+from guardian import services as guardian
+from orchestrator import services as orchestrator
 from phases.models import Workflow
 from phases.services.workflows import SHIPPED
+from tests.e2e.processes import Processes
 from tests.platform.conftest import free_port
 from tests.requirements import BROWSERS
 
@@ -85,6 +88,21 @@ def site(team, server_port, relaying) -> str:
     """The address of a server whose relay has given the team its workflows."""
     until(lambda: Workflow.objects.filter(team=team).count() == len(SHIPPED))
     return f"http://127.0.0.1:{server_port}"
+
+
+@pytest.fixture
+def crew(site, team) -> None:
+    """The built-in agents of the shipped workflow, and what their claims cost."""
+    guardian.build_first_pack()
+    orchestrator.seed_patterns()
+    orchestrator.seed_agents(team=team)
+
+
+@pytest.fixture
+def processes(tmp_path) -> Iterator[Processes]:
+    made = Processes(tmp_path)
+    yield made
+    made.end()
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """The board in Chromium, by role and name, as a person uses it."""
 
-import io
 import re
-import tarfile
 
 import pytest
 from playwright.sync_api import expect
@@ -10,6 +8,9 @@ from playwright.sync_api import expect
 from phases import services
 from phases.models import BoardColumn, Ticket
 from tests.browser.conftest import card, column, dragged, live
+from tests.e2e.processes import story
+from tests.tools.archives import PASSING, tar_gz
+from tests.tools.conftest import demand, sandbox_image  # noqa: F401  a fixture
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
@@ -22,19 +23,8 @@ def open_ticket(actor, title, **options) -> Ticket:
     return services.open_ticket(actor=actor, title=title, workflow=FLOW, **options)
 
 
-def archive() -> bytes:
-    """A small source archive with one test."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        content = b"def test_it():\n    assert True\n"
-        info = tarfile.TarInfo("pkg-1.0/test_it.py")
-        info.size = len(content)
-        tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
 def test_makes_a_ticket_with_an_upload_whose_card_appears_everywhere(visit, lead, viewer):
-    source_archive = archive()
+    source_archive = tar_gz(PASSING)
     page, other = visit(lead, "/"), visit(viewer, "/board/repo_checkup")
     expect(page.get_by_role("heading", name="No ticket yet")).to_be_visible()
 
@@ -56,6 +46,44 @@ def test_makes_a_ticket_with_an_upload_whose_card_appears_everywhere(visit, lead
     assert source["kind"] == "archive"
     answer = page.request.get(f"{page.url.split('/board')[0]}/api/v1/files/{source['file_id']}")
     assert answer.body() == source_archive
+
+
+@pytest.mark.bwrap
+@pytest.mark.timeout(300)
+def test_an_uploaded_archive_goes_to_done_before_ones_eyes(
+    visit,
+    lead,
+    team,
+    crew,
+    processes,
+    sandbox_image,  # noqa: F811  the imported fixture
+):
+    """Without a reload; its evidence and report are there as soon as it is done."""
+    demand("bwrap")
+    processes.start("worker", LEMNOS_UNTRUSTED_LEVEL="bwrap")
+    page = visit(lead, "/board/repo_checkup")
+    page.evaluate("document.body.dataset.loaded = 'once'")
+
+    page.get_by_role("banner").get_by_role("button", name="New ticket").click()
+    dialog = page.get_by_role("dialog", name="New ticket")
+    dialog.get_by_label("Choose a file").set_input_files(
+        {"name": "pkg-1.0.tar.gz", "mimeType": "application/gzip", "buffer": tar_gz(PASSING)}
+    )
+    dialog.get_by_role("button", name="Create ticket").click()
+    page.get_by_role("link", name="Check pkg-1.0").click()
+
+    panel = page.get_by_role("complementary", name="Ticket")
+    done, blocked = (card(column(page, name), "Check pkg-1.0") for name in ("Done", "Blocked"))
+    done.or_(blocked).wait_for(timeout=200_000)
+    assert done.is_visible(), story(team) + processes.logs()
+    expect(done).to_contain_text("3/3")
+    expect(panel.get_by_role("heading", name="Checkup: Check pkg-1.0")).to_be_visible()
+    expect(panel).to_contain_text("1 of 1 tests passed")
+    page.keyboard.press("3")
+    expect(panel.get_by_role("tabpanel")).to_contain_text("total 1 · passed 1 · failed 0")
+    page.keyboard.press("4")
+    expect(panel.get_by_role("tabpanel")).to_contain_text("moved it on from Report to Done")
+    assert page.evaluate("document.body.dataset.loaded") == "once"
 
 
 def test_says_at_the_field_what_is_wrong_and_makes_nothing(visit, lead):
