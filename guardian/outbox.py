@@ -128,17 +128,25 @@ def defer(
     """
     from django.db import transaction
     from procrastinate.contrib.django import app
-    from procrastinate.exceptions import AlreadyEnqueued
+    from procrastinate.contrib.django.django_connector import DjangoConnector
+    from procrastinate.exceptions import AlreadyEnqueued, TaskNotFound
+    from procrastinate.manager import JobManager
+    from procrastinate.tasks import configure_task
 
     _require_transaction()
-    task = app.configure_task(
-        job_name,
+    app.perform_import_paths()
+    if job_name not in app.tasks:
+        raise TaskNotFound(f"There is no job {job_name}.")
+    task = configure_task(
+        name=job_name,
+        # Not the app's own: in a worker that has a pool of its own, outside of this transaction,
+        # and the job would start before what it is about is there.
+        job_manager=JobManager(DjangoConnector()),
         queue=queue,
         lock=lock,
         queueing_lock=queueing_lock,
-        schedule_in={"seconds": schedule_in.total_seconds()} if schedule_in else None,
+        schedule_at=timezone.now() + schedule_in if schedule_in else None,
         priority=priority,
-        allow_unknown=False,
     )
     try:
         with transaction.atomic():  # a refused lock must not break the caller's transaction

@@ -230,10 +230,27 @@ def _check_all_passed(facts: dict[str, Any]) -> list[str]:
     failed, broken = facts.get("failed"), facts.get("errors", 0)
     if not isinstance(failed, int) or not isinstance(broken, int):
         return ["it does not say how many tests failed"]
+    why = str(facts.get("reason") or "")
     if failed or broken:
         total = facts.get("total", "?")
-        return [f"{failed} of {total} tests failed, {broken} could not run"]
-    return [str(facts["reason"])] if facts.get("reason") and not facts.get("passed") else []
+        counts = [f"{failed} of {total} tests failed"] * bool(failed)
+        counts += [f"{broken} of {total} could not run"] * bool(broken)
+        return [" and ".join(counts), *_first_failures(facts), *([why] if why else [])]
+    if facts.get("exit_code") not in {0, None}:
+        # All that was counted passed, yet the run itself says that something went wrong.
+        return [f"the test run ended with exit code {facts['exit_code']}", *([why] if why else [])]
+    return [why] if why and not facts.get("passed") else []
+
+
+def _first_failures(facts: dict[str, Any]) -> list[str]:
+    """The first three by name, so that the card says where to look."""
+    found = facts.get("failures")
+    names = [
+        str(item.get("test", ""))[:120]
+        for item in (found if isinstance(found, list) else [])
+        if isinstance(item, dict)
+    ]
+    return [f"first of them: {', '.join(names[:3])}"] if names else []
 
 
 def _words(kind: str) -> str:

@@ -15,7 +15,7 @@ MAX_REPORT = 8 * 1024 * 1024
 MAX_FAILURES = 50
 MISSING = re.compile(r"No module named '([A-Za-z0-9_.]{1,100})'")
 EXITS = {
-    1: "Some tests failed.", 2: "The test run was interrupted.", 3: "pytest broke down.",
+    2: "The test run was interrupted.", 3: "pytest broke down.",
     4: "pytest was called wrongly or its configuration is not usable here.",
     5: "It has no tests.",
 }  # fmt: skip
@@ -86,8 +86,8 @@ def main() -> None:
         raise SystemExit(
             "The sandbox image has no pytest; build it anew: script/sandbox-image build"
         )
-    reason = EXITS.get(code, "" if code == 0 else f"pytest ended with code {code}.")
-    if code in (1, 2, 3, 4) and not counts and tail.strip():
+    reason = EXITS.get(code, "" if code in (0, 1) else f"pytest ended with code {code}.")
+    if code in (1, 2, 3, 4) and not counts.get("total") and tail.strip():
         reason = f"{reason} It said: {tail.strip().splitlines()[-1][:300]}"
     if missing:
         reason += f" Modules that are not installed in the sandbox: {', '.join(missing)}."

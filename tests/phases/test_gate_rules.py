@@ -1,0 +1,35 @@
+"""What a gate says of test results, in words a person can act on."""
+
+import pytest
+
+from phases.gates import _check_all_passed
+
+PASSED = {"total": 4, "passed": 4, "failed": 0, "errors": 0, "exit_code": 0, "reason": ""}
+
+
+class TestAllPassed:
+    def test_is_content_with_a_clean_run(self):
+        assert _check_all_passed(PASSED) == []
+
+    def test_names_the_first_failures_and_the_missing_modules(self):
+        facts = {
+            **PASSED, "passed": 1, "failed": 2, "errors": 1, "exit_code": 1,
+            "reason": "Modules that are not installed in the sandbox: freezegun.",
+            "failures": [{"test": f"t::{n}", "message": "x"} for n in "abcd"],
+        }  # fmt: skip
+
+        assert _check_all_passed(facts) == [
+            "2 of 4 tests failed and 1 of 4 could not run",
+            "first of them: t::a, t::b, t::c",
+            "Modules that are not installed in the sandbox: freezegun.",
+        ]
+
+    @pytest.mark.parametrize("code", [1, 2, 3, -9])
+    def test_counts_that_look_well_do_not_outweigh_the_exit_code(self, code):
+        assert _check_all_passed({**PASSED, "exit_code": code}) == [
+            f"the test run ended with exit code {code}"
+        ]
+
+    @pytest.mark.parametrize("facts", [{}, {"failed": "0"}, {"failed": None, "errors": 0}])
+    def test_figures_that_are_none_do_not_pass(self, facts):
+        assert _check_all_passed(facts) == ["it does not say how many tests failed"]
