@@ -1,8 +1,10 @@
 """Orchestrator for operators: everything is seen here, states move through services only."""
 
 from django.contrib import admin
+from django_fsm import can_proceed
 
-from guardian.authority import Actor
+from guardian import console
+from guardian.authority import MONITOR, Actor
 from guardian.operators import RecordAdmin, reasoned_action
 from orchestrator import services
 from orchestrator.models import (
@@ -19,6 +21,7 @@ from orchestrator.models import (
 
 @admin.register(AgentDefinition)
 class AgentDefinitionAdmin(RecordAdmin):
+    icon = "smart_toy"
     list_display = ["slug", "name", "enabled", "team", "updated_at"]
     list_filter = ["enabled", "team"]
     list_select_related = ["team"]
@@ -27,14 +30,25 @@ class AgentDefinitionAdmin(RecordAdmin):
 
 @admin.register(AgentVersion)
 class AgentVersionAdmin(RecordAdmin):
+    icon = "history_edu"
     list_display = ["definition", "version", "state", "tags", "updated_at"]
     list_filter = ["state", "team"]
     list_select_related = ["definition"]
     search_fields = ["definition__slug", "version", "content_hash"]
 
+    @reasoned_action(
+        label="Publish",
+        scope="agents:publish",
+        fits=lambda version: version.state == AgentVersion.State.DRAFT,
+    )
+    def publish(self, *, actor: Actor, row: AgentVersion, reason: str) -> None:
+        """Fixes this version's content for good; agents may work by it from now on."""
+        services.publish_version(version=row, actor=actor, reason=reason)
+
 
 @admin.register(AgentInstance)
 class AgentInstanceAdmin(RecordAdmin):
+    icon = "support_agent"
     list_display = [
         "name", "agent_version", "runtime", "state", "health", "capacity", "last_assigned_at",
     ]  # fmt: skip
@@ -42,9 +56,51 @@ class AgentInstanceAdmin(RecordAdmin):
     list_select_related = ["agent_version__definition"]
     search_fields = ["name", "user__username"]
 
+    @reasoned_action(
+        label="Pause",
+        scope="agents:operate",
+        level=MONITOR,
+        fits=lambda agent: can_proceed(agent.pause),
+    )
+    def pause(self, *, actor: Actor, row: AgentInstance, reason: str) -> None:
+        """Gives this agent no new work; what it has may end."""
+        services.pause_agent(actor=actor, instance_id=row.pk, reason=reason)
+
+    @reasoned_action(
+        label="Resume",
+        scope="agents:operate",
+        level=MONITOR,
+        fits=lambda agent: can_proceed(agent.resume_idle),
+    )
+    def resume(self, *, actor: Actor, row: AgentInstance, reason: str) -> None:
+        """Gives this agent work again."""
+        services.resume_agent(actor=actor, instance_id=row.pk, reason=reason)
+
+    @reasoned_action(
+        label="Stop",
+        scope="agents:operate",
+        level=MONITOR,
+        danger=True,
+        fits=lambda agent: can_proceed(agent.stop),
+    )
+    def stop(self, *, actor: Actor, row: AgentInstance, reason: str) -> None:
+        """Takes this agent off until somebody starts it; what it has may end."""
+        services.stop_agent(actor=actor, instance_id=row.pk, reason=reason)
+
+    @reasoned_action(
+        label="Start",
+        scope="agents:operate",
+        level=MONITOR,
+        fits=lambda agent: can_proceed(agent.start),
+    )
+    def start(self, *, actor: Actor, row: AgentInstance, reason: str) -> None:
+        """Brings this stopped agent back."""
+        services.start_agent(actor=actor, instance_id=row.pk, reason=reason)
+
 
 @admin.register(AgentExecution)
 class AgentExecutionAdmin(RecordAdmin):
+    icon = "play_circle"
     list_display = [
         "id", "instance", "kind", "task", "state", "attempt", "error_code", "started_at",
         "duration_seconds",
@@ -56,14 +112,37 @@ class AgentExecutionAdmin(RecordAdmin):
 
 @admin.register(RuntimeSwitch)
 class RuntimeSwitchAdmin(RecordAdmin):
+    icon = "toggle_on"
     list_display = ["team", "running", "changed_by", "changed_at"]
     list_filter = ["running"]
     list_select_related = ["team", "changed_by"]
     search_fields = ["team__slug"]
 
+    @reasoned_action(
+        label="Stop placing work",
+        scope="runtime:operate",
+        level=MONITOR,
+        danger=True,
+        fits=lambda switch: switch.running,
+    )
+    def switch_off(self, *, actor: Actor, row: RuntimeSwitch, reason: str) -> None:
+        """The dispatcher places nothing more in this team; what runs goes on."""
+        services.switch_runtime(actor=actor, running=False, reason=reason)
+
+    @reasoned_action(
+        label="Place work again",
+        scope="runtime:operate",
+        level=MONITOR,
+        fits=lambda switch: not switch.running,
+    )
+    def switch_on(self, *, actor: Actor, row: RuntimeSwitch, reason: str) -> None:
+        """The dispatcher gives ready tasks to agents again."""
+        services.switch_runtime(actor=actor, running=True, reason=reason)
+
 
 @admin.register(ExecutionPattern)
 class ExecutionPatternAdmin(RecordAdmin):
+    icon = "lan"
     list_display = ["slug", "version", "name", "state", "team", "updated_at"]
     list_filter = ["state", "team"]
     list_select_related = ["team"]
@@ -91,6 +170,7 @@ class ExecutionPatternAdmin(RecordAdmin):
 
 @admin.register(PatternRun)
 class PatternRunAdmin(RecordAdmin):
+    icon = "directions_run"
     list_display = [
         "id", "pattern", "state", "error_code", "error_step", "ticket", "started_by", "attempt",
         "created_at", "finished_at",
@@ -112,6 +192,7 @@ class PatternRunAdmin(RecordAdmin):
 
 @admin.register(StepRun)
 class StepRunAdmin(RecordAdmin):
+    icon = "steps"
     list_display = [
         "id", "run", "step_id", "capability", "agent", "state", "error_code", "attempt",
         "started_at", "finished_at",
@@ -119,3 +200,15 @@ class StepRunAdmin(RecordAdmin):
     list_filter = ["state", "capability", "agent", "error_code", "team"]
     list_select_related = ["run"]
     search_fields = ["id", "run__id", "step_id", "capability", "error"]
+
+
+console.tile(
+    "Agents in trouble",
+    AgentInstance,
+    where={"state__in": "degraded,error,quarantined"},
+    group="attention",
+)
+console.tile("Agents at work", AgentInstance, where={"state__exact": "running"}, group="running")
+console.tile(
+    "Runs open", PatternRun, where={"state__in": "queued,running,waiting"}, group="running"
+)

@@ -67,7 +67,9 @@ def register_version(
 
 
 @transaction.atomic
-def publish_version(*, version: AgentVersion, actor: Actor | None = None) -> AgentVersion:
+def publish_version(
+    *, version: AgentVersion, actor: Actor | None = None, reason: str = ""
+) -> AgentVersion:
     """From now on its content is fixed and instances may start from it."""
     version = AgentVersion.objects.select_for_update().get(pk=version.pk)
     if version.state == AgentVersion.State.PUBLISHED:
@@ -78,6 +80,7 @@ def publish_version(*, version: AgentVersion, actor: Actor | None = None) -> Age
         events.AGENT_PUBLISHED,
         subject=version,
         actor=actor,
+        reason=reason,
         slug=version.definition.slug,
         version=version.version,
     )

@@ -9,6 +9,8 @@ from guardian import console, links, relay
 from guardian import services as guardian
 from guardian.models import ApiToken, Delivery, ErrorLog, Event, GuardianAction, ResourceLock
 from memory.models import MemoryRecord
+from orchestrator import services as orchestrator
+from orchestrator.models import AgentInstance
 from phases import services as phases
 from phases.models import PhaseGateArtifact, PhaseGateResult, PhaseHistory, Task, Ticket
 from tests import factories
@@ -210,6 +212,17 @@ class TestButtons:
         press(enter(admin), run, "cancel")
 
         assert ToolExecution.objects.get(pk=run.pk).status == "cancelled"
+
+    def test_pauses_and_resumes_an_agent(self, enter, admin, team):
+        phases.seed_team(team=team)
+        orchestrator.seed_agents(team=team)
+        agent = AgentInstance.objects.for_team(team.pk).first()
+
+        press(enter(admin), agent, "pause")
+        assert AgentInstance.objects.get(pk=agent.pk).state == "paused"
+
+        press(enter(admin), agent, "resume")
+        assert AgentInstance.objects.get(pk=agent.pk).state == "idle"
 
     def test_revokes_a_memory(self, enter, admin, team, agent):
         record = remember(team, agent)
