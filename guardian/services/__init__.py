@@ -16,6 +16,7 @@ from guardian.services.money import (
     reserve_budget,
     settle_cost,
 )
+from guardian.services.standing import Standing, holds_anything, standing_of
 from guardian.services.teams import (
     create_team,
     create_user,
@@ -30,6 +31,7 @@ from guardian.services.tokens import (
 )
 
 __all__ = [
+    "Standing",
     "acquire_locks",
     "authenticate_token",
     "break_lock",
@@ -41,6 +43,7 @@ __all__ = [
     "ensure_admin",
     "ensure_bootstrap_token",
     "expire_locks",
+    "holds_anything",
     "kill_switch_is_on",
     "log_error",
     "newest_pack_id",
@@ -53,4 +56,5 @@ __all__ = [
     "set_kill_switch",
     "set_membership",
     "settle_cost",
+    "standing_of",
 ]

@@ -76,7 +76,9 @@ def _completed_before(
 
 
 def end_task(*, task: Task, reason: str) -> None:
-    """What every end of work does: locks freed, held money settled."""
+    """What every end of work does: locks freed, held money settled. Most tasks have neither."""
+    if not guardian.holds_anything(task_id=task.pk):
+        return
     guardian.release_locks_of_task(task_id=task.pk, reason=reason)
     guardian.settle_cost(
         task_id=task.pk, reason="settled" if reason == "completed" else "cancelled"

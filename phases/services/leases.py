@@ -10,7 +10,6 @@ from django.db import transaction
 from guardian import services as guardian
 from guardian.authority import Actor
 from guardian.errors import DomainError, KillSwitchOn, LeaseLost, NotFound
-from guardian.models import Budget
 from guardian.outbox import emit
 from phases import claims, events
 from phases.errors import TaskNotClaimable, TooManyLeases
@@ -54,7 +53,8 @@ def claim_tasks(
     An empty list means there is no work. Raises KillSwitchOn, TooManyLeases, and for a named
     task TaskNotClaimable, BudgetExceeded or LockHeld.
     """
-    if guardian.kill_switch_is_on(team=actor.team):
+    standing = guardian.standing_of(team_id=actor.team_id)
+    if standing.kill_switch:
         raise KillSwitchOn
     held = Task.objects.held().filter(holder=actor.user).count()
     if held >= MAX_HELD:
@@ -71,7 +71,7 @@ def claim_tasks(
     limit = min(limit, MAX_HELD - held)
     taken: list[tuple[UUID, float, list[Any]]] = []
     # Most tickets have neither budget nor lock: one statement takes them all.
-    if not Budget.objects.filter(team=actor.team).exists():
+    if not standing.has_budgets:
         taken = [(pk, score, []) for pk, score in claims.take(**want, limit=limit)]
     if len(taken) < limit:
         taken += _claim_checked(actor, want, limit - len(taken), lease_seconds)
