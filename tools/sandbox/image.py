@@ -75,10 +75,11 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 class ImageIncomplete(Exception):
-    """The Python the image is made of lacks something that runs in it."""
+    """The image lacks something that must run in it."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"{sys.executable} has no {name}; install requirements.txt there first.")
+    def __init__(self, name: str, *, said: str = "") -> None:
+        why = f"it said: {said}" if said else f"{sys.executable} has none; install requirements.txt"
+        super().__init__(f"The sandbox image could not run {name}: {why}")
 
 
 def build_rootfs(target: Path) -> None:
@@ -99,6 +100,8 @@ def build_rootfs(target: Path) -> None:
         ignore=shutil.ignore_patterns(*LEFT_OUT, "*.a", "config-*"),
     )  # fmt: skip
     copy_packages(library / "site-packages")
+    # Debian's own Python looks for packages under this name only.
+    (library / "dist-packages").symlink_to("site-packages")
     binaries = [interpreter, *library.glob("lib-dynload/*.so")]
     ruff = shutil.which("ruff", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
     if ruff is None:
@@ -167,8 +170,26 @@ def build(tag: str = "lemnos-sandbox:local") -> Image:
     if engine_answers():
         image_id = import_image(rootfs, tag)
     image = Image(image_id, str(rootfs))
+    prove(image)
     record(image)
     return image
+
+
+def prove(image: Image) -> None:
+    """Run in it what it was made for, by whatever can enter it here. Raises ImageIncomplete."""
+    if image.image_id:
+        enter = ["docker", "run", "--rm", "--network", "none", image.image_id]
+    elif shutil.which("bwrap"):
+        enter = ["bwrap", "--unshare-all", "--ro-bind", str(image.rootfs), "/", "--proc", "/proc"]
+    else:
+        return  # nothing here could use it either
+    for name, command in {
+        "pytest": ["python3", "-m", "pytest", "--version"],
+        "ruff": ["ruff", "--version"],
+    }.items():
+        done = subprocess.run([*enter, *command], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ImageIncomplete(name, said=(done.stderr or done.stdout).strip()[-300:])
 
 
 def engine_answers() -> bool:
