@@ -12,6 +12,7 @@ from django.db import DatabaseError, connection
 
 from guardian.authority import Actor
 from guardian.errors import DomainError
+from orchestrator.errors import RunTakenOver
 from orchestrator.models import AgentExecution
 from phases import services as phases
 
@@ -62,7 +63,13 @@ class LeaseKeeper:
         self._thread.join()
 
     def should_stop(self) -> bool:
-        """Whether the work must end now."""
+        """Whether the work must end now.
+
+        Raises RunTakenOver where the task is no longer ours: what another host goes on with must
+        not be called off.
+        """
+        if self.reason in {"superseded", "lease_lost"}:
+            raise RunTakenOver
         if not self.reason and time.monotonic() > self._deadline:
             self.reason = "timeout"
         return bool(self.reason)
@@ -70,7 +77,7 @@ class LeaseKeeper:
     def _keep(self) -> None:
         renew_at = time.monotonic() + self._lease_seconds / 3
         try:
-            while not self._ended.wait(LOOK_SECONDS) and not self.should_stop():
+            while not self._ended.wait(LOOK_SECONDS) and not self.reason:
                 due = time.monotonic() >= renew_at
                 self._guarded(self._renew if due else self._look)
                 if due:

@@ -56,6 +56,8 @@ def _work(execution: AgentExecution, actor: Actor, keeper: LeaseKeeper) -> Outco
     try:
         started = services.begin_pattern(execution_id=execution.pk, actor=actor)
         run = executor.execute_run(started.pk, should_stop=keeper.should_stop)
+    except RunTakenOver:
+        return Outcome("stopped", code=keeper.reason or "superseded")
     except DomainError as refusal:
         return refused(refusal)
     except Exception as error:
@@ -74,7 +76,7 @@ def _work(execution: AgentExecution, actor: Actor, keeper: LeaseKeeper) -> Outco
 
 def refused(refusal: DomainError) -> Outcome:
     """A refusal as the end of a try, with its remedy, so that a person knows what to do."""
-    if isinstance(refusal, (RunBusy, RunTakenOver)):
+    if isinstance(refusal, RunBusy):
         # Another host has the run now; it ends the execution, not this one.
         return Outcome("stopped", code="superseded")
     message = " ".join(part for part in (refusal.detail, refusal.remedy_text) if part)

@@ -13,8 +13,6 @@ from guardian.hosts import on_each_host
 from guardian.outbox import defer
 from tools import reaper, runner, services
 from tools.models import ToolExecution
-from tools.sandbox import levels
-from tools.services.hosts import beat
 
 log = structlog.get_logger(__name__)
 
@@ -50,18 +48,7 @@ def _leave_to_another_host(row: ToolExecution, error: IsolationUnavailable) -> N
 @app.task(name="tools.probe_host", queue="sandbox", queueing_lock="tools.probe_host")
 def probe_host() -> None:
     """Prove this host's levels by real runs, bombs included, and store what was found."""
-    _probe(fresh=True)
-
-
-def _probe(*, fresh: bool) -> None:
-    found = levels.findings(fresh=fresh, install=runner.install_id())
-    services.record_host(
-        name=runner.host_name(),
-        levels=found.levels,
-        evidence=found.evidence,
-        warnings=found.warnings,
-        image=found.image,
-    )
+    runner.report_host(fresh=True)
 
 
 _beating = threading.Lock()
@@ -79,10 +66,7 @@ def beat_host(queues: list[str]) -> None:
 
 def _beat_or_probe() -> None:
     try:
-        if levels.is_stale() or not services.hosts.is_known(name=runner.host_name()):
-            _probe(fresh=False)
-        else:
-            beat(name=runner.host_name())
+        runner.report_host()
     except DatabaseError as error:
         log.warning("sandbox_beat_missed", error=type(error).__name__)
     finally:

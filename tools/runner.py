@@ -10,7 +10,7 @@ import structlog
 from django.conf import settings
 
 from guardian.authority import Actor
-from guardian.errors import DomainError
+from guardian.errors import DomainError, IsolationUnavailable
 from tools import services
 from tools.errors import ExecutionNotOpen
 from tools.models import ToolExecution
@@ -31,6 +31,29 @@ def install_id() -> str:
 
 def host_name() -> str:
     return socket.gethostname()
+
+
+_reported: levels.Findings | None = None
+
+
+def report_host(*, fresh: bool = False) -> None:
+    """Store what this host proved, whoever made the newest proof; else say that it is there.
+
+    A stored proof that is older than this process's own would send work here that it refuses.
+    """
+    global _reported  # noqa: PLW0603  what this process stored last
+    found = levels.findings(fresh=fresh, install=install_id())
+    if found is _reported and services.hosts.is_known(name=host_name()):
+        services.hosts.beat(name=host_name())
+        return
+    services.record_host(
+        name=host_name(),
+        levels=found.levels,
+        evidence=found.evidence,
+        warnings=found.warnings,
+        image=found.image,
+    )
+    _reported = found
 
 
 def weakest_sufficient(needed: str) -> str:
@@ -65,7 +88,16 @@ def execute(
         tool=found, actor=actor, input=input, context=context, origin=origin,
         timeout_seconds=timeout_seconds, queue=not mine, here=here, rate_limited=False,
     )  # fmt: skip
-    return run(execution.pk, should_stop=should_stop) if mine else execution
+    if not mine:
+        return execution
+    try:
+        return run(execution.pk, should_stop=should_stop)
+    except IsolationUnavailable as lost:
+        # The level failed between the look and the run; nobody was given a job for this row.
+        services.refuse_execution(
+            execution_id=execution.pk, result_class="infra_error", error=lost.detail
+        )
+        raise
 
 
 def run(execution_id: UUID, *, should_stop: ShouldStop = never) -> ToolExecution:
@@ -90,6 +122,7 @@ def run(execution_id: UUID, *, should_stop: ShouldStop = never) -> ToolExecution
             services.hand_back_execution(
                 execution_id=execution_id, attempt=taken.attempt, reason=outcome.error
             )
+            report_host()
             continue
         try:
             return services.finish_execution(

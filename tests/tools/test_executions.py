@@ -14,6 +14,8 @@ from tools import runner, services
 from tools.errors import ToolDenied, ToolQuarantined, ToolRateLimited
 from tools.models import Tool, ToolExecution, ToolExecutionLog, ToolPermission
 from tools.models.execution import EDGES, ENDED
+from tools.sandbox import levels
+from tools.sandbox.session import InfraError
 from tools.services.executions import Outcome
 
 pytestmark = pytest.mark.usefixtures("tools", "bare_host")
@@ -342,3 +344,45 @@ class TestIdempotencyKey:
 
         assert answer.json()["code"] == "tool_quarantined"
         assert Tool.objects.get(name="count_lines").status == "quarantined"
+
+
+class TestALevelThatIsLost:
+    """A host proves a level, then its engine or image goes away."""
+
+    @pytest.fixture
+    def host(self, monkeypatch):
+        """What this host proves from now on."""
+
+        def proves(*found: str) -> None:
+            proof = levels.Findings(levels=[*found, "none"])
+            monkeypatch.setattr(levels, "findings", lambda **_: proof)
+
+        proves("container")
+        runner.report_host()
+        return proves
+
+    def test_is_taken_off_the_host_with_the_next_beat_whoever_noticed(self, host):
+        assert services.offered_levels() == ["container", "none"]
+
+        host()
+        runner.report_host()
+
+        assert services.offered_levels() == ["none"]
+
+    def test_ends_the_run_it_was_lost_in_and_leaves_nothing_pending(
+        self, host, lead, uploaded, monkeypatch
+    ):
+        monkeypatch.setattr(levels, "forget", host)  # the next look finds the engine gone
+        monkeypatch.setattr(
+            levels, "_container", lambda *_: (_ for _ in ()).throw(InfraError("the engine is gone"))
+        )
+
+        with pytest.raises(IsolationUnavailable):
+            runner.execute(
+                tool="pytest_run", actor=lead, origin="upload",
+                input={"archive_id": uploaded(tar_gz(PASSING))},
+            )  # fmt: skip
+
+        row = ToolExecution.objects.get()
+        assert (row.status, row.result_class) == ("failed", "infra_error")
+        assert services.offered_levels() == ["none"]
