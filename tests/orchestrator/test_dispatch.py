@@ -1,6 +1,5 @@
 """Choosing an agent, giving it a task, and ending both together."""
 
-import json
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -112,7 +111,7 @@ class TestPlacing:
         )  # fmt: skip
         assert execution.input["source"] == {"kind": "self"}
         assert AgentInstance.objects.get(pk=crew["inventory"].pk).state == "running"
-        assert _jobs("orchestrator.run_execution") == [{"execution_id": str(execution.pk)}]
+        assert _jobs_of(execution) == ["orchestrator.run_execution"]
 
     def test_a_second_round_places_nothing_twice(self, team, crew, ticket):
         services.dispatch(team_id=team.pk)
@@ -352,7 +351,10 @@ def _force(instance, state) -> None:
         cursor.execute("SET LOCAL session_replication_role = origin")
 
 
-def _jobs(name: str) -> list[dict[str, str]]:
+def _jobs_of(execution: AgentExecution) -> list[str]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT args FROM procrastinate_jobs WHERE task_name = %s", [name])
-        return [json.loads(row[0]) for row in cursor.fetchall()]
+        cursor.execute(
+            "SELECT task_name FROM procrastinate_jobs WHERE args->>'execution_id' = %s",
+            [str(execution.pk)],
+        )
+        return [row[0] for row in cursor.fetchall()]
