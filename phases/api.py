@@ -13,10 +13,11 @@ from rest_framework.views import APIView
 from guardian import errors
 from guardian.http import TeamViewSet, actor_of, etag_of, validated, version_from
 from phases import board, services
-from phases.models import Task, Ticket, Workflow
+from phases.models import BoardColumn, Task, Ticket, Workflow
 from phases.serializers import (
     ArtifactCreate,
     ArtifactSerializer,
+    BoardCardsQuestion,
     CancelTask,
     HistorySerializer,
     MoveCard,
@@ -258,6 +259,28 @@ class BoardView(APIView):
         if flow is None:
             raise errors.NotFound("There is no such workflow.")
         return Response(board.snapshot(flow))
+
+
+class BoardCardsView(APIView):
+    """The next fifty cards of a column, behind the last one a page shows."""
+
+    scopes = {"get": "tickets:read"}
+
+    @extend_schema(parameters=[BoardCardsQuestion], responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request) -> Response:
+        asked = validated(BoardCardsQuestion, request.query_params.dict())
+        column = (
+            BoardColumn.objects.for_team(actor_of(request).team_id)
+            .filter(workflow__key=asked["workflow"], key=asked["column"])
+            .prefetch_related("phases")
+            .first()
+        )
+        if column is None:
+            raise errors.NotFound("There is no such column.")
+        after = Ticket.objects.filter(pk=asked["after"], team_id=column.team_id).first()
+        if after is None:
+            raise errors.NotFound("There is no such ticket.")
+        return Response(board.more(column, after))
 
 
 class BoardMoveView(APIView):

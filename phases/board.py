@@ -9,19 +9,30 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Q
 
 from guardian.models import Event
-from phases.models import BoardColumn, PhaseGateResult, Task, Ticket, Workflow
+from phases.models import BoardColumn, Phase, PhaseGateResult, Task, Ticket, Workflow
 from phases.serializers import PRIORITIES
 
 CARDS = 50
 _WORDS = {number: word for word, number in PRIORITIES.items()}
 
+# By priority and place; a column of finished tickets shows the newest first, which the same index
+# gives priority by priority.
 _TOP = """
 SELECT t.id FROM phases_boardcolumn c CROSS JOIN LATERAL (
     SELECT id FROM phases_ticket t WHERE t.column_id = c.id
-     ORDER BY t.priority, t.rank, t.id LIMIT %s) t
- WHERE c.workflow_id = %s
+     ORDER BY t.priority, t.rank, t.id LIMIT %(limit)s) t
+ WHERE c.workflow_id = %(workflow)s AND NOT c.id = ANY(%(finished)s)
+UNION ALL
+SELECT t.id FROM phases_boardcolumn c CROSS JOIN LATERAL (
+    SELECT n.id FROM generate_series(1, 4) p(priority) CROSS JOIN LATERAL (
+        SELECT t.id, t.rank FROM phases_ticket t
+         WHERE t.column_id = c.id AND t.priority = p.priority
+         ORDER BY t.rank DESC, t.id DESC LIMIT %(limit)s) n
+     ORDER BY n.rank DESC, n.id DESC LIMIT %(limit)s) t
+ WHERE c.id = ANY(%(finished)s)
 """
 
 
@@ -33,17 +44,51 @@ def snapshot(workflow: Workflow) -> dict[str, Any]:
         .prefetch_related("phases")
         .order_by("position")
     )
+    finished = [column.pk for column in columns if is_finished(column)]
     with connection.cursor() as cursor:
-        cursor.execute(_TOP, [CARDS, workflow.pk])
+        cursor.execute(_TOP, {"limit": CARDS, "workflow": workflow.pk, "finished": finished})
         ids = [row[0] for row in cursor.fetchall()]
     by_column: dict[str, list[dict[str, Any]]] = {}
     for card in cards(ids):
         by_column.setdefault(card["column"], []).append(card)
+    for column in columns:
+        if column.pk in finished and column.key in by_column:
+            by_column[column.key].sort(key=_newest, reverse=True)
     return {
         "workflow": {"key": workflow.key, "name": workflow.name},
         "seq": seq or 0,
         "columns": [_column(column, by_column.get(column.key, [])) for column in columns],
     }
+
+
+def is_finished(column: BoardColumn) -> bool:
+    """Whether tickets end here; `column` comes with its phases prefetched."""
+    phases = list(column.phases.all())
+    return bool(phases) and all(phase.kind == Phase.Kind.DONE for phase in phases)
+
+
+def _newest(card: dict[str, Any]) -> tuple[float, str]:
+    return (card["rank"], card["id"])
+
+
+def more(column: BoardColumn, after: Ticket) -> dict[str, Any]:
+    """The cards of a column that come behind this one: {cards, next}."""
+    rows = Ticket.objects.filter(column=column)
+    if is_finished(column):
+        behind = Q(rank__lt=after.rank) | Q(rank=after.rank, pk__lt=after.pk)
+        rows = rows.filter(behind).order_by("-rank", "-id")
+    else:
+        behind = (
+            Q(priority__gt=after.priority)
+            | Q(priority=after.priority, rank__gt=after.rank)
+            | Q(priority=after.priority, rank=after.rank, pk__gt=after.pk)
+        )
+        rows = rows.filter(behind).order_by("priority", "rank", "id")
+    ids = list(rows.values_list("pk", flat=True)[: CARDS + 1])
+    shown = cards(ids[:CARDS])
+    if is_finished(column):
+        shown.sort(key=_newest, reverse=True)
+    return {"cards": shown, "next": len(ids) > CARDS}
 
 
 def _column(column: BoardColumn, shown: list[dict[str, Any]]) -> dict[str, Any]:
@@ -56,6 +101,7 @@ def _column(column: BoardColumn, shown: list[dict[str, Any]]) -> dict[str, Any]:
         "is_terminal": column.is_terminal,
         "auto_transition_to": column.auto_transition_to,
         "version": column.version,
+        "newest_first": is_finished(column),
         "phases": [{"key": p.key, "name": p.name} for p in phases],
         **counts(column),
         "cards": shown,

@@ -83,6 +83,12 @@ class PhaseQuestion(StrictSerializer):
     phase = serializers.CharField(max_length=46, required=False)
 
 
+class BoardCardsQuestion(StrictSerializer):
+    workflow = serializers.SlugField(max_length=64)
+    column = serializers.SlugField(max_length=64)
+    after = serializers.UUIDField()
+
+
 class MoveCard(StrictSerializer):
     ticket_id = serializers.UUIDField()
     column = serializers.SlugField(max_length=64)

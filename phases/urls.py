@@ -12,6 +12,7 @@ router.register("workflows", api.WorkflowViewSet, "workflow")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/board", api.BoardView.as_view(), name="board-api"),
+    path("api/v1/board/cards", api.BoardCardsView.as_view(), name="board-cards"),
     path("api/v1/board/move", api.BoardMoveView.as_view(), name="board-move"),
     path("api/v1/", include(router.urls)),
     path("board", views.home, name="boards"),

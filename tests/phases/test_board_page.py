@@ -182,6 +182,87 @@ class TestCost:
         assert len(response.content) * 10 < 300 * 1024
 
 
+class TestMore:
+    def test_every_card_of_a_long_column_is_reached_once(self, api, lead):
+        for number in range(120):
+            open_ticket(lead, f"T{number}", priority=1 + number % 4)
+        client = api(lead)
+        shown = client.get(f"/api/v1/board?workflow={FLOW}").data["columns"][1]["cards"]
+        assert len(shown) == 50
+
+        for _ in range(2):
+            path = f"/api/v1/board/cards?workflow={FLOW}&column=analyzing&after={shown[-1]['id']}"
+            page = client.get(path).data
+            shown += page["cards"]
+
+        assert page["next"] is False
+        assert [c["number"] for c in shown] == list(
+            Ticket.objects.order_by("priority", "rank", "id").values_list("number", flat=True)
+        )
+
+    def test_finished_tickets_begin_with_the_newest(self, api, lead, admin):
+        for number in range(3):
+            ticket = open_ticket(lead, f"T{number}", priority=3 - number)
+            services.move_card(
+                actor=admin,
+                ticket_id=ticket.pk,
+                column="blocked",
+                version=None,
+                reason="to end it from there",
+            )
+            _finish(ticket)
+
+        columns = api(lead).get(f"/api/v1/board?workflow={FLOW}").data["columns"]
+        done = next(c for c in columns if c["key"] == "done")
+        assert [c["title"] for c in done["cards"]] == ["T2", "T1", "T0"]
+        after = done["cards"][0]["id"]
+        path = f"/api/v1/board/cards?workflow={FLOW}&column=done&after={after}"
+        assert [c["title"] for c in api(lead).get(path).data["cards"]] == ["T1", "T0"]
+
+    @pytest.mark.parametrize(
+        ("query", "status"),
+        [
+            ("workflow=software_development&column=nonsense&after={}", 404),
+            ("workflow=nonsense&column=done&after={}", 404),
+            ("workflow=software_development&column=done&after=x", 400),
+            ("workflow=software_development&column=done", 400),
+            ("workflow=software_development&column=done&after={}&other=1", 400),
+        ],
+    )
+    def test_refuses_what_it_does_not_know(self, api, lead, query, status):
+        ticket = open_ticket(lead)
+
+        assert api(lead).get(f"/api/v1/board/cards?{query.format(ticket.pk)}").status_code == status
+
+    def test_never_reaches_into_another_team(self, api, lead, outsider):
+        ticket = open_ticket(lead)
+
+        path = f"/api/v1/board/cards?workflow={FLOW}&column=analyzing&after={ticket.pk}"
+        assert api(outsider).get(path).status_code == 404
+
+
+def _finish(ticket: Ticket) -> None:
+    """Place a card in Done as a validated result would; the way there is not the point here."""
+    from django.utils import timezone
+
+    from phases.models import Phase, PhaseHistory
+
+    row = Ticket.objects.get(pk=ticket.pk)
+    done = Phase.objects.get(workflow=row.workflow, key="PHASE_DONE")
+    row.phase, row.column, row.rank = done, done.column, timezone.now().timestamp()
+    row.is_blocked, row.blocked_reason, row.version = False, "", row.version + 1
+    row.save()
+    PhaseHistory.objects.create(
+        team=row.team,
+        ticket=row,
+        to_phase=done,
+        kind="result",
+        via="api",
+        transitioned_by=row.created_by,
+        ticket_version=row.version,
+    )
+
+
 class TestPanel:
     def test_says_in_one_sentence_what_a_ticket_waits_for(self, page, lead):
         open_ticket(lead)

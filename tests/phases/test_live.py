@@ -164,16 +164,19 @@ class Page:
         return {
             key: {
                 **{k: v for k, v in column.items() if k not in {"cards", "next"}},
-                "cards": sorted(
-                    (c for c in self.cards.values() if c["column"] == key),
-                    key=lambda c: (ORDER[c["priority"]], c["rank"], c["id"]),
-                ),
+                "cards": in_order(column, [c for c in self.cards.values() if c["column"] == key]),
             }
             for key, column in self.columns.items()
         }
 
 
 ORDER = {"CRITICAL": 1, "HIGH": 2, "MEDIUM": 3, "LOW": 4}
+
+
+def in_order(column: dict[str, Any], cards: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if column["newest_first"]:
+        return sorted(cards, key=lambda c: (c["rank"], c["id"]), reverse=True)
+    return sorted(cards, key=lambda c: (ORDER[c["priority"]], c["rank"], c["id"]))
 
 
 def comparable(snapshot: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 import { $, $$, ago, calm, h, icon, initials, narrow, setText } from "./dom.js";
 
+import { call } from "./api.js";
+import { refuse } from "./say.js";
+
 const PRIORITY = { CRITICAL: "Critical", HIGH: "High", MEDIUM: "Medium", LOW: "Low" };
 
 export class Cards {
@@ -35,16 +38,19 @@ export class Cards {
   draw() {
     const focused = document.activeElement?.closest?.(".card");
     const focusedPart = document.activeElement?.className;
-    const before = new Map(calm() ? [] : $$(".card").map((card) => [card.id, { column: card.closest(".column"), rect: card.getBoundingClientRect() }]));
-    const first = before.size === 0 && this.#drawn.size === 0;
-    const moved = [];
+    const first = this.#drawn.size === 0;
+    const lists = new Map();
+    for (const card of this.#store.all()) {
+      if (!lists.has(card.column)) lists.set(card.column, []);
+      lists.get(card.column).push(card);
+    }
+    const moved = this.#whereMovedOnesAre();
     for (const column of $$(".column")) {
       const data = this.#store.columns.get(column.dataset.column);
       if (!data) continue;
-      const cards = this.#store.inColumn(data.key);
-      const visible = cards.filter((card) => this.filters.match(card));
+      const cards = this.#store.sort(data.key, lists.get(data.key) || []);
       this.#drawHead(column, data);
-      this.#drawList($("[data-cards]", column), data, cards, visible, moved, before, first);
+      this.#drawList($("[data-cards]", column), data, cards, first);
     }
     for (const id of [...this.#drawn.keys()]) if (!this.#store.get(id)) this.#drawn.delete(id);
     if (focused && document.activeElement !== focused && !focused.contains(document.activeElement)) {
@@ -52,6 +58,18 @@ export class Cards {
       (again?.getElementsByClassName(focusedPart)[0] || again?.querySelector(".card-link"))?.focus({ preventScroll: true });
     }
     for (const glide of moved) this.#glide(glide);
+  }
+
+  /* Only cards that change their column are measured: reading all of them would cost a layout. */
+  #whereMovedOnesAre() {
+    if (calm() || narrow()) return [];
+    const found = [];
+    for (const element of document.getElementsByClassName("card")) {
+      const column = element.closest(".column");
+      const card = this.#store.get(element.dataset.id);
+      if (column && card && card.column !== column.dataset.column) found.push({ element, rect: element.getBoundingClientRect() });
+    }
+    return found.length > 12 ? [] : found;
   }
 
   #drawHead(column, data) {
@@ -80,27 +98,57 @@ export class Cards {
     }
   }
 
-  #drawList(list, data, cards, visible, moved, before, first) {
+  #drawList(list, data, cards, first) {
+    const visible = cards.filter((card) => this.filters.match(card));
     let at = list.firstElementChild;
     for (const card of visible) {
+      const isNew = !this.#drawn.has(card.id);
       const element = this.#cardElement(card);
-      const was = before.get(element.id);
       if (element !== at) list.insertBefore(element, at);
       else at = at.nextElementSibling;
-      if (was && was.column !== list.closest(".column")) moved.push({ element, rect: was.rect });
-      if (!was && !first && !calm()) {
+      if (isNew && !first && !calm()) {
         element.dataset.new = "";
         element.addEventListener("animationend", () => delete element.dataset.new, { once: true });
       }
     }
     const keep = new Set(visible.map((card) => `card-${card.id}`));
-    for (const child of [...list.children]) if (!keep.has(child.id)) child.remove();
+    for (const child of $$(".card", list)) if (!keep.has(child.id)) child.remove();
     const held = cards.length;
-    if (data.total > held) list.append(h("li", { class: "nothing-here" }, `${data.total - held} more, not shown`));
-    if (!visible.length) {
-      const words = held ? "No match here" : data.is_terminal ? "Nothing yet" : "Empty";
-      list.append(h("li", { class: "nothing-here" }, words));
+    const rest = data.total - held;
+    const words = held ? "No match here" : data.is_terminal ? "Nothing yet" : "Empty";
+    if (rest > 0 && held) this.#last(list, `more ${rest}`, () => this.#more(data, cards));
+    else if (!visible.length) this.#last(list, words, () => h("li", { class: "nothing-here" }, words));
+    else this.#last(list, "", null);
+  }
+
+  /* What stands below the cards; the same thing stays, with the focus it may have. */
+  #last(list, what, make) {
+    const old = $(".nothing-here", list);
+    if (old?.dataset.what === what) {
+      if (old !== list.lastElementChild) list.append(old);
+      return;
     }
+    old?.remove();
+    if (!make) return;
+    const made = make();
+    made.dataset.what = what;
+    list.append(made);
+  }
+
+  /* Beyond the first fifty; what the server holds and this page does not. */
+  #more(data, cards) {
+    const button = h("button", { type: "button", class: "more" }, `Show more of ${data.total - cards.length}`);
+    button.addEventListener("click", async () => {
+      button.disabled = true;
+      const query = new URLSearchParams({ workflow: this.#store.workflow.key, column: data.key, after: cards.at(-1).id });
+      try {
+        this.#store.add((await call("GET", `/api/v1/board/cards?${query}`)).cards);
+      } catch (refusal) {
+        refuse("", refusal);
+        button.disabled = false;
+      }
+    });
+    return h("li", { class: "nothing-here" }, button);
   }
 
   #cardElement(card) {
@@ -217,7 +265,7 @@ export class Cards {
   /* One glide from where it was, as a copy: the columns' scroll boxes would cut the card itself. */
   #glide({ element, rect }) {
     const now = element.getBoundingClientRect();
-    if (!now.width || !rect.width || narrow()) return;
+    if (!now.width || !rect.width) return;
     const ghost = element.cloneNode(true);
     ghost.removeAttribute("id");
     ghost.classList.add("ghost");

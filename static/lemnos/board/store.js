@@ -59,6 +59,15 @@ export class Store extends EventTarget {
     this.#changed({ touched: new Set([card.id]) });
   }
 
+  /* Older cards of a column that a page asked for. */
+  add(cards) {
+    for (const card of cards) {
+      const held = this.cards.get(card.id);
+      if (!held || card.v > held.v) this.cards.set(card.id, card);
+    }
+    this.#changed({ touched: new Set(cards.map((card) => card.id)) });
+  }
+
   wish(id, fields) {
     this.wishes.set(id, fields);
     this.#changed({ touched: new Set([id]) });
@@ -84,7 +93,12 @@ export class Store extends EventTarget {
   }
 
   inColumn(key) {
-    return this.all().filter((card) => card.column === key).sort(compare);
+    return this.sort(key, this.all().filter((card) => card.column === key));
+  }
+
+  /* In the order of this column. */
+  sort(key, cards) {
+    return cards.sort(this.columns.get(key)?.newest_first ? newest : compare);
   }
 
   /* Fields that others can derive from: an agent at work, a person needed. */
@@ -104,5 +118,9 @@ export class Store extends EventTarget {
 
 export function compare(a, b) {
   return ORDER[a.priority] - ORDER[b.priority] || a.rank - b.rank || (a.id < b.id ? -1 : 1);
+}
+/* Finished tickets: what ended last comes first. */
+function newest(a, b) {
+  return b.rank - a.rank || (a.id < b.id ? 1 : -1);
 }
 export const priorityOrder = (word) => ORDER[word];
