@@ -143,7 +143,7 @@ def observer(artifact: PhaseGateArtifact) -> str:
         return ", ".join(parts)
     if artifact.verified_by is not None:
         return f"reported by {artifact.collected_by.name}, confirmed by {artifact.verified_by.name}"
-    return f"reported by {artifact.collected_by.name}, nobody has observed it"
+    return f"reported by {artifact.collected_by.name}"
 
 
 def facts(artifact: PhaseGateArtifact) -> str:

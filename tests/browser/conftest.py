@@ -32,8 +32,9 @@ FLAGS = [
 PASSWORD = "a long pass phrase"  # the factories' one
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
+    """One browser for a module: its loop must not run on while other tests start theirs."""
     from playwright.sync_api import sync_playwright
 
     # Playwright's loop runs in this thread; what the tests ask the database is no part of it.

@@ -15,7 +15,9 @@ export class Refusal extends Error {
   }
 }
 
-const token = () => document.querySelector("meta[name=csrf-token]").content;
+/* The cookie is the newest one even after a login in another window. */
+const token = () =>
+  document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] || document.querySelector("meta[name=csrf-token]").content;
 
 export async function call(method, path, body, { version, key } = {}) {
   const headers = { Accept: "application/json", "X-CSRFToken": token() };
