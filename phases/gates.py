@@ -238,7 +238,7 @@ def _check_all_passed(facts: dict[str, Any]) -> list[str]:
         return [" and ".join(counts), *_first_failures(facts), *([why] if why else [])]
     if facts.get("exit_code") not in {0, None}:
         # All that was counted passed, yet the run itself says that something went wrong.
-        return [f"the test run ended with exit code {facts['exit_code']}", *([why] if why else [])]
+        return [why or f"the test run ended with exit code {facts['exit_code']}"]
     return [why] if why and not facts.get("passed") else []
 
 
@@ -246,7 +246,7 @@ def _first_failures(facts: dict[str, Any]) -> list[str]:
     """The first three by name, so that the card says where to look."""
     found = facts.get("failures")
     names = [
-        str(item.get("test", ""))[:120]
+        str(item.get("test", "")).strip(":")[:120]
         for item in (found if isinstance(found, list) else [])
         if isinstance(item, dict)
     ]
