@@ -69,7 +69,7 @@ def _inventory(facts: dict[str, Any]) -> str:
     rows = [
         f"- Files: {facts['files']}, {facts['bytes']} bytes",
         f"- Lines: {facts['lines_total']}",
-        *(f"  - {name}: {count}" for name, count in list(facts["lines"].items())[:MOST_LANGUAGES]),
+        *(f"  - {name}: {count}" for name, count in _by_count(facts["lines"])[:MOST_LANGUAGES]),
         f"- Test files: {facts.get('test_files', 0)}",
         f"- Licence: {_line(str(facts['licence'] or 'none found'))}",
     ]
@@ -78,6 +78,11 @@ def _inventory(facts: dict[str, Any]) -> str:
             f"- Skipped (links and other entries that are not files): {len(facts['skipped'])}"
         )
     return "\n".join(rows)
+
+
+def _by_count(lines: dict[str, int]) -> list[tuple[str, int]]:
+    """Most lines first; the database keeps no order of keys."""
+    return sorted(lines.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _tests(facts: dict[str, Any], *, own: bool) -> str:

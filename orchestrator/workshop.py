@@ -255,7 +255,7 @@ def content_of(execution: ToolExecution, artifact_type: str) -> dict[str, Any]:
         if isinstance(content.get(name), list):
             content[name] = content[name][:_MOST_LISTED]
     if artifact_type == "inventory":
-        content["languages"] = list(content["lines"])
+        content["languages"] = sorted(content["lines"], key=lambda name: -content["lines"][name])
     return content
 
 

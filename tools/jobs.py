@@ -10,7 +10,6 @@ from procrastinate.contrib.django import app
 
 from guardian.errors import IsolationUnavailable
 from guardian.hosts import on_each_host
-from guardian.outbox import defer
 from tools import reaper, runner, services
 from tools.models import ToolExecution
 
@@ -40,9 +39,7 @@ def _leave_to_another_host(row: ToolExecution, error: IsolationUnavailable) -> N
         )
         return
     with transaction.atomic():
-        defer(
-            "tools.run_execution", queue="sandbox", schedule_in=ELSEWHERE, execution_id=str(row.pk)
-        )
+        services.executions.defer_run(row.pk, schedule_in=ELSEWHERE)
 
 
 @app.task(name="tools.probe_host", queue="sandbox", queueing_lock="tools.probe_host")

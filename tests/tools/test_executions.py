@@ -4,11 +4,11 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from guardian.errors import Invalid, IsolationUnavailable
-from guardian.models import Event
+from guardian.models import ErrorLog, Event
 from tests.tools.archives import PASSING, tar_gz
 from tools import runner, services
 from tools.errors import ToolDenied, ToolQuarantined, ToolRateLimited
@@ -386,3 +386,24 @@ class TestALevelThatIsLost:
         row = ToolExecution.objects.get()
         assert (row.status, row.result_class) == ("failed", "infra_error")
         assert services.offered_levels() == ["none"]
+
+
+def test_a_run_whose_caller_was_killed_before_it_began_is_done_by_a_worker(lead):
+    forgotten = request(lead)
+    ToolExecution.objects.update(updated_at=timezone.now() - timedelta(seconds=61))
+
+    services.sweep_executions()
+    services.sweep_executions()
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT task_name FROM procrastinate_jobs WHERE args->>'execution_id' = %s",
+            [str(forgotten.pk)],
+        )
+        assert cursor.fetchall() == [("tools.run_execution",)]
+
+
+def test_what_was_refused_is_no_error_of_the_installation(lead, uploaded):
+    runner.run(request(lead, "source_inventory", input={"archive_id": uploaded(b"no archive")}).pk)
+
+    assert not ErrorLog.objects.exists()

@@ -34,6 +34,7 @@ from tools.services.registration import quarantine_tool
 Origin = Literal["upload", "self", ""]
 TEXT_BYTES = 64 * 1024
 LEASE_SLACK = timedelta(seconds=30)
+FORGOTTEN_AFTER = timedelta(seconds=60)
 ENDED_EVENTS = {
     "completed": events.EXECUTION_COMPLETED,
     "failed": events.EXECUTION_FAILED,
@@ -180,8 +181,19 @@ def request_execution(
             context=execution.context,
         )
         if queue:
-            defer("tools.run_execution", queue="sandbox", execution_id=str(execution.pk))
+            defer_run(execution.pk)
     return execution
+
+
+def defer_run(execution_id: UUID, *, schedule_in: timedelta | None = None) -> None:
+    """The job that runs an execution; at most one waits for each."""
+    defer(
+        "tools.run_execution",
+        queue="sandbox",
+        queueing_lock=f"tools.run_execution:{execution_id}",
+        schedule_in=schedule_in,
+        execution_id=str(execution_id),
+    )
 
 
 def approved_version(*, tool: Tool) -> ToolVersion:
@@ -313,6 +325,9 @@ def _remember_error(execution: ToolExecution) -> None:
     """One open ErrorLog per tool, class and first line; the host's failures under `sandbox`."""
     if execution.status not in {"failed", "timeout"}:
         return
+    output = execution.output_data
+    if isinstance(output, dict) and "refused" in output:
+        return  # an answer about what somebody uploaded, no fault of tool or host
     first = (execution.error_message.strip().splitlines() or [""])[0]
     error = ToolRunFailed(f"{execution.tool.name}: {execution.result_class}: {first}")
     log_error(
@@ -447,7 +462,7 @@ def sweep_executions() -> int:
         if execution.attempt < execution.max_attempts:
             execution.hand_back()
             execution.save(update_fields=["status", "lease_until", "updated_at"])
-            defer("tools.run_execution", queue="sandbox", execution_id=str(execution.pk))
+            defer_run(execution.pk)
             continue
         execution.fail()
         execution.result_class, execution.completed_at = "infra_error", Now()
@@ -459,4 +474,14 @@ def sweep_executions() -> int:
             ]
         )  # fmt: skip
         _emit_end(execution)
-    return count
+    return count + _queue_the_forgotten()
+
+
+def _queue_the_forgotten() -> int:
+    """A caller that meant to run it itself was killed before: somebody else does it."""
+    forgotten = ToolExecution.objects.filter(
+        status="pending", updated_at__lt=Now() - FORGOTTEN_AFTER
+    ).values_list("id", flat=True)
+    for execution_id in forgotten:
+        defer_run(execution_id)
+    return len(forgotten)
