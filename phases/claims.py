@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from psycopg import Cursor
 from psycopg.types.json import Jsonb
 
 # Weights of the score (specification of tasks, K-12); a workflow may later bring its own.
@@ -146,21 +147,31 @@ SELECT (SELECT count(*) FROM done),
 """
 
 
+def _run(statement: str, arguments: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Run one of the statements above on Django's connection, planned once per connection.
+
+    Django binds parameters on its side, so each call would be planned anew, which takes longer than
+    the statement itself; psycopg's own cursor binds them at the server and prepares.
+    """
+    connection.ensure_connection()
+    connection.validate_no_broken_transaction()
+    with connection.wrap_database_errors, Cursor(connection.connection) as cursor:
+        cursor.execute(statement, arguments, prepare=True)
+        return cursor.fetchall() if cursor.description else []
+
+
 def refresh(task_ids: Iterable[UUID]) -> list[UUID]:
     """Make the queue true for these tasks. Returns those that became claimable just now."""
     ids = list(task_ids)
     if not ids:
         return []
-    with connection.cursor() as cursor:
-        cursor.execute(_WITHDRAW, {"ids": ids})
-        cursor.execute(_OFFER, {"ids": ids})
-        return [row[0] for row in cursor.fetchall()]
+    _run(_WITHDRAW, {"ids": ids})
+    return [row[0] for row in _run(_OFFER, {"ids": ids})]
 
 
 def withdraw(task_ids: Iterable[UUID]) -> None:
     """Take tasks out of the queue, before their rows are locked for a change."""
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM phases_readytask WHERE task_id = ANY(%s)", [list(task_ids)])
+    _run("DELETE FROM phases_readytask WHERE task_id = ANY(%(ids)s)", {"ids": list(task_ids)})
 
 
 def take(
@@ -177,48 +188,38 @@ def take(
     with_locks: bool = False,
 ) -> list[tuple[UUID, float]]:
     """Claim up to `limit` ready tasks, best score first: [(task id, score)]."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _CLAIM,
-            {
-                "team": team_id,
-                "holder": holder_id,
-                "capabilities": capabilities,
-                "limit": limit,
-                "lease": lease_seconds,
-                "phase": phase,
-                "ticket": ticket_id,
-                "task": task_id,
-                "exclude": list(exclude),
-                "with_locks": with_locks,
-            },
-        )
-        rows = [(row[0], float(row[1])) for row in cursor.fetchall()]
+    arguments = {
+        "team": team_id,
+        "holder": holder_id,
+        "capabilities": capabilities,
+        "limit": limit,
+        "lease": lease_seconds,
+        "phase": phase,
+        "ticket": ticket_id,
+        "task": task_id,
+        "exclude": list(exclude),
+        "with_locks": with_locks,
+    }
+    rows = [(row[0], float(row[1])) for row in _run(_CLAIM, arguments)]
     return sorted(rows, key=lambda row: -row[1])
 
 
 def beat(**arguments: Any) -> tuple[Any, Any, str] | None:
     """Extend a lease; None when this fence no longer holds the task."""
-    with connection.cursor() as cursor:
-        cursor.execute(_BEAT, arguments)
-        row = cursor.fetchone()
-    return (row[0], row[1], row[2]) if row else None
+    rows = _run(_BEAT, arguments)
+    return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
 
 
 def finish(
     *, task_id: UUID, team_id: UUID, holder_id: UUID, fence: int, result: dict[str, Any]
 ) -> tuple[bool, list[UUID]]:
     """Complete a task and count down its dependents: (done, those that wait for nothing more)."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _COMPLETE,
-            {
-                "task": task_id,
-                "team": team_id,
-                "holder": holder_id,
-                "fence": fence,
-                "result": Jsonb(result),  # type: ignore[dict-item]  # psycopg's wrapper; django-stubs knows plain types only
-            },
-        )
-        row = cursor.fetchone()
-    return (bool(row[0]), list(row[1])) if row else (False, [])
+    arguments = {
+        "task": task_id,
+        "team": team_id,
+        "holder": holder_id,
+        "fence": fence,
+        "result": Jsonb(result),
+    }
+    rows = _run(_COMPLETE, arguments)
+    return (bool(rows[0][0]), list(rows[0][1])) if rows else (False, [])
