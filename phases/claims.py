@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-from psycopg import Cursor
 from psycopg.types.json import Jsonb
+
+from guardian.prepared import run_prepared
 
 # Weights of the score (specification of tasks, K-12); a workflow may later bring its own.
 WEIGHTS = {"priority": 0.45, "age": 0.20, "deadline": 0.15, "blockers": 0.15, "retry": 0.05}
@@ -112,6 +112,11 @@ UPDATE phases_task t SET status = 'assigned', holder_id = %(holder)s, fence = t.
 RETURNING t.id, taken.score
 """  # noqa: S608  constants of this module
 
+_HELD = """
+SELECT count(*) FROM phases_task
+ WHERE holder_id = %(holder)s AND status IN ('assigned', 'running')
+"""
+
 _BEAT = """
 UPDATE phases_task SET status = 'running',
        started_at = coalesce(started_at, clock_timestamp()),
@@ -147,31 +152,25 @@ SELECT (SELECT count(*) FROM done),
 """
 
 
-def _run(statement: str, arguments: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Run one of the statements above on Django's connection, planned once per connection.
-
-    Django binds parameters on its side, so each call would be planned anew, which takes longer than
-    the statement itself; psycopg's own cursor binds them at the server and prepares.
-    """
-    connection.ensure_connection()
-    connection.validate_no_broken_transaction()
-    with connection.wrap_database_errors, Cursor(connection.connection) as cursor:
-        cursor.execute(statement, arguments, prepare=True)
-        return cursor.fetchall() if cursor.description else []
-
-
 def refresh(task_ids: Iterable[UUID]) -> list[UUID]:
     """Make the queue true for these tasks. Returns those that became claimable just now."""
     ids = list(task_ids)
     if not ids:
         return []
-    _run(_WITHDRAW, {"ids": ids})
-    return [row[0] for row in _run(_OFFER, {"ids": ids})]
+    run_prepared(_WITHDRAW, {"ids": ids})
+    return [row[0] for row in run_prepared(_OFFER, {"ids": ids})]
 
 
 def withdraw(task_ids: Iterable[UUID]) -> None:
     """Take tasks out of the queue, before their rows are locked for a change."""
-    _run("DELETE FROM phases_readytask WHERE task_id = ANY(%(ids)s)", {"ids": list(task_ids)})
+    run_prepared(
+        "DELETE FROM phases_readytask WHERE task_id = ANY(%(ids)s)", {"ids": list(task_ids)}
+    )
+
+
+def held_by(holder_id: UUID) -> int:
+    """How many tasks an actor holds."""
+    return int(run_prepared(_HELD, {"holder": holder_id})[0][0])
 
 
 def take(
@@ -200,13 +199,13 @@ def take(
         "exclude": list(exclude),
         "with_locks": with_locks,
     }
-    rows = [(row[0], float(row[1])) for row in _run(_CLAIM, arguments)]
+    rows = [(row[0], float(row[1])) for row in run_prepared(_CLAIM, arguments)]
     return sorted(rows, key=lambda row: -row[1])
 
 
 def beat(**arguments: Any) -> tuple[Any, Any, str] | None:
     """Extend a lease; None when this fence no longer holds the task."""
-    rows = _run(_BEAT, arguments)
+    rows = run_prepared(_BEAT, arguments)
     return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
 
 
@@ -221,5 +220,5 @@ def finish(
         "fence": fence,
         "result": Jsonb(result),
     }
-    rows = _run(_COMPLETE, arguments)
+    rows = run_prepared(_COMPLETE, arguments)
     return (bool(rows[0][0]), list(rows[0][1])) if rows else (False, [])

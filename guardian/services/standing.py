@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import connection
+from guardian.prepared import run_prepared
 
 _STANDING = """
 SELECT EXISTS (SELECT 1 FROM guardian_guardianaction
@@ -31,15 +31,10 @@ class Standing:
 
 def standing_of(*, team_id: UUID) -> Standing:
     """The kill switch and the budgets of a team."""
-    with connection.cursor() as cursor:
-        cursor.execute(_STANDING, {"team": team_id})
-        row = cursor.fetchone() or (True, True)
-    return Standing(kill_switch=row[0], has_budgets=row[1])
+    kill_switch, has_budgets = run_prepared(_STANDING, {"team": team_id})[0]
+    return Standing(kill_switch=kill_switch, has_budgets=has_budgets)
 
 
 def holds_anything(*, task_id: UUID) -> bool:
     """Whether a task has locks to free or money to settle at its end."""
-    with connection.cursor() as cursor:
-        cursor.execute(_HOLDINGS, {"task": task_id})
-        row = cursor.fetchone()
-    return bool(row and row[0])
+    return bool(run_prepared(_HOLDINGS, {"task": task_id})[0][0])

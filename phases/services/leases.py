@@ -56,7 +56,7 @@ def claim_tasks(
     standing = guardian.standing_of(team_id=actor.team_id)
     if standing.kill_switch:
         raise KillSwitchOn
-    held = Task.objects.held().filter(holder=actor.user).count()
+    held = claims.held_by(actor.id)
     if held >= MAX_HELD:
         raise TooManyLeases(held=held, limit=MAX_HELD)
     want: dict[str, Any] = {

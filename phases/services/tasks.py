@@ -95,6 +95,8 @@ def create_task(
 def make_ready(task_ids: list[UUID]) -> None:
     """Bring the queue up to date and tell of those that became claimable."""
     fresh = claims.refresh(task_ids)
+    if not fresh:
+        return
     for task in Task.objects.filter(pk__in=fresh).order_by("id"):
         emit(events.TASK_READIED, subject=task, ticket_id=str(task.ticket_id))
 
