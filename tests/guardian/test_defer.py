@@ -38,7 +38,7 @@ class TestDefer:
 
     @pytest.mark.usefixtures("_process")
     def test_the_job_is_there_exactly_when_the_change_committed(self, queue):
-        with pytest.raises(ZeroDivisionError), transaction.atomic():  # noqa: PT012
+        with pytest.raises(ZeroDivisionError), transaction.atomic():  # noqa: PT012  the raise is the point
             defer("phases.sweep_leases", queue=queue, timestamp=1)
             raise ZeroDivisionError
 
