@@ -12,13 +12,14 @@ from django.core.wsgi import get_wsgi_application
 django_wsgi = get_wsgi_application()
 
 from config.routing import websockets  # noqa: E402  needs Django set up
+from guardian import draining  # noqa: E402  needs Django set up
 
 # Django's handler is a WSGI application; its stubs only say so in looser types than a2wsgi's.
 http = WSGIMiddleware(cast("Any", django_wsgi), workers=10)
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Route by protocol; nothing needs the lifespan."""
+    """Route by protocol; the lifespan's start is when the server's signal handlers are in place."""
     if scope["type"] == "http":
         await http(cast("Any", scope), receive, send)
     elif scope["type"] == "websocket":
@@ -26,6 +27,8 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     elif scope["type"] == "lifespan":
         while True:
             message = await receive()
+            if message["type"] == "lifespan.startup":
+                draining.install()
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return

@@ -251,6 +251,20 @@ class ShuttingDown(DomainError):
     permanent = False
 
 
+class DiskLow(DomainError):
+    """There is too little room on the disk to run anything new."""
+
+    code = "read_only"
+    status = 503
+    retry_after = 60
+    permanent = False
+    remedy = "Free space in the data directory; work goes on by itself."
+
+
+class ReadOnly(DiskLow):
+    """The disk is nearly full: nothing is written until there is room again."""
+
+
 class ReferenceInvalid(Invalid):
     """This is no reference: write {{inputs.name}}, {{state.name}} or {{ctx.name}}."""
 

@@ -1,6 +1,5 @@
 """Whether this process lives, and whether the installation around it can work."""
 
-import shutil
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -13,6 +12,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
+from guardian import disk, draining
 from guardian.errors import DomainError
 from guardian.identity import client_address, session_actor
 from guardian.relay import RELAY_LOCK_ID
@@ -46,10 +46,16 @@ def livez(_request: HttpRequest) -> JsonResponse:
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
     """200 when database, migrations, worker and relay are well; details need `system:read`."""
+    if draining.is_draining():
+        return _answer({"status": "shutting_down"}, ready=False)
     findings, ready = examine()
     body: dict[str, Any] = {"status": "ready" if ready else "not_ready"}
     if findings["database"]["ok"] and may_see_details(request):
         body["checks"] = findings
+    return _answer(body, ready=ready)
+
+
+def _answer(body: dict[str, Any], *, ready: bool) -> JsonResponse:
     status = 200 if ready else 503
     response = JsonResponse(body, status=status, headers={"Cache-Control": "no-store"})
     # Django logs each 5xx as an error; here it is an answer, asked for many times a minute.
@@ -115,9 +121,8 @@ def check_redis() -> Finding:
 
 
 def check_disk() -> Finding:
-    usage = shutil.disk_usage(settings.DATA_DIR if settings.DATA_DIR.exists() else "/")
-    free = usage.free / usage.total
-    return {"ok": free >= 0.1 and usage.free >= 2 << 30, "free_bytes": usage.free}
+    room = disk.measure()
+    return {"ok": not room.is_low, "free_bytes": room.free, "read_only": room.is_full}
 
 
 def may_see_details(request: HttpRequest) -> bool:

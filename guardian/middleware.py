@@ -6,7 +6,8 @@ from uuid import uuid4
 import structlog
 from django.http import HttpRequest, HttpResponse
 
-from guardian import context
+from guardian import context, disk
+from guardian.errors import ReadOnly
 
 
 class RequestContextMiddleware:
@@ -21,4 +22,26 @@ class RequestContextMiddleware:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         response = self.get_response(request)
         response["X-Request-ID"] = request_id
+        return response
+
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class ReadOnlyMiddleware:
+    """With the disk nearly full, reading goes on and writing is refused before it begins."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.method in SAFE_METHODS or not disk.room().is_full:
+            return self.get_response(request)
+        from guardian.http import problem_response
+
+        error = ReadOnly()
+        response = problem_response(
+            request, code=error.code, status=error.status, detail=error.detail
+        )
+        response["Retry-After"] = str(error.retry_after)
         return response

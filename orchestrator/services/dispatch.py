@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from guardian import hosts
+from guardian import disk, hosts
 from guardian import services as guardian
 from guardian.authority import Actor, actor_for
 from guardian.errors import DomainError
@@ -46,7 +46,7 @@ def dispatch(*, team_id: UUID) -> int:
     Ends when tasks, agents or the slots of live worker hosts end.
     """
     team = Team.objects.get(pk=team_id)
-    if not runtime_is_running(team=team):
+    if not runtime_is_running(team=team) or disk.room().is_low:
         return 0
     slots = hosts.slots("agents") - AgentExecution.objects.still_open().count()
     if slots <= 0:
