@@ -9,9 +9,9 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from guardian import services
+from guardian import errors, services
 from guardian.http import TeamViewSet, validated
-from guardian.models import ApiToken, Event
+from guardian.models import ApiToken, Event, User
 from guardian.serializers import EventSerializer, Reason, TokenCreate, TokenSerializer
 
 
@@ -36,9 +36,15 @@ class TokenViewSet(TeamViewSet):
 
     @extend_schema(request=TokenCreate, responses={201: OpenApiTypes.OBJECT})
     def create(self, request: Request) -> Response:
-        token, text = services.create_token(
-            actor=self.actor, **validated(TokenCreate, request.data)
-        )
+        fields = validated(TokenCreate, request.data)
+        owner = None
+        if "user" in fields:
+            owner = User.objects.filter(
+                pk=fields.pop("user"), memberships__team=self.actor.team
+            ).first()
+            if owner is None:
+                raise errors.NotFound("There is no such user in this team.")
+        token, text = services.create_token(actor=self.actor, user=owner, **fields)
         body = {"id": str(token.pk), "key_id": token.key_id, "token": text}
         return Response(body, status=201)
 

@@ -12,6 +12,7 @@ class TokenCreate(StrictSerializer):
     expires_at = serializers.DateTimeField(required=False)
     can_write = serializers.BooleanField(required=False)
     allowed_ips = serializers.ListField(child=serializers.CharField(max_length=64), required=False)
+    user = serializers.UUIDField(required=False, help_text="An agent of the team.")
     authority_cap = serializers.IntegerField(min_value=1, max_value=5, required=False)
 
 

@@ -16,7 +16,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from guardian import services
-from guardian.authority import ROLE_SCOPES, Actor, actor_for
+from guardian.authority import ROLE_SCOPES, Actor, actor_for, service_actor
 from guardian.models import Team
 from tests import factories
 
@@ -79,8 +79,11 @@ def api():
     def client(actor: Actor | None = None) -> APIClient:
         made = APIClient(raise_request_exception=False)
         if actor is not None:
+            is_agent = actor.kind == "agent"
             _, text = services.create_token(
-                actor=actor_for(actor.user, actor.team),
+                # Agents make no tokens: theirs come from somebody who may.
+                actor=service_actor(actor.team) if is_agent else actor_for(actor.user, actor.team),
+                user=actor.user,
                 name="test",
                 scopes=sorted(ROLE_SCOPES[actor.role]),
             )

@@ -13,9 +13,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from guardian import events
-from guardian.authority import Actor, require_scope, scopes_of
+from guardian.authority import Actor, require_level, require_scope, scopes_of
 from guardian.errors import (
     AddressNotAllowed,
+    Forbidden,
     Invalid,
     NotFound,
     ScopeMissing,
@@ -54,18 +55,28 @@ def create_token(
 ) -> tuple[ApiToken, str]:
     """Make a token and return it with its text, which is shown only now.
 
-    Raises ScopeMissing for scopes beyond the maker's, Invalid, NotFound.
+    A token made by a token is never worth more than its maker: cap, addresses, expiry, writing
+    and scopes are at most the maker's. `user`: an agent of the team whose level the maker has.
+    Raises ScopeMissing for scopes beyond the maker's, Forbidden, AuthorityTooLow, Invalid,
+    NotFound.
     """
+    if actor.kind == User.Kind.AGENT:
+        raise Forbidden("Agents may not make tokens.", remedy="Ask a person of the team for one.")
     owner = user or actor.user
     if owner.pk != actor.id:
-        require_scope(actor, "tokens:admin")
-        if not Membership.objects.filter(user=owner, team=actor.team).exists():
-            raise NotFound("There is no such user in this team.")
+        _check_owner(actor, owner)
     beyond = sorted(set(scopes) - actor.scopes)
     if beyond:
         raise ScopeMissing("You cannot give away scopes you do not have.", required=beyond)
     for address in allowed_ips or []:
         _check_network(address)
+    maker = ApiToken.objects.filter(pk=actor.token_id).first() if actor.token_id else None
+    expires_at = _expiry(owner, expires_at, maker)
+    if maker is not None:
+        allowed_ips = _within(allowed_ips or [], maker.allowed_ips)
+        can_write = can_write and maker.can_write
+        caps = [cap for cap in (authority_cap, maker.authority_cap) if cap is not None]
+        authority_cap = min(caps, default=None)
     key_id = "".join(secrets.choice(_ALPHABET) for _ in range(12))
     secret = secrets.token_urlsafe(32)
     pepper_id, pepper = _newest_pepper()
@@ -80,7 +91,7 @@ def create_token(
         can_write=can_write,
         allowed_ips=allowed_ips or [],
         authority_cap=authority_cap,
-        expires_at=_expiry(owner, expires_at),
+        expires_at=expires_at,
         created_by=actor.user,
     )
     emit(events.TOKEN_CREATED, subject=token, actor=actor, name=name, key_id=key_id, scopes=scopes)
@@ -94,21 +105,62 @@ def _check_network(text: str) -> None:
         raise Invalid(path="allowed_ips", reason=f"{text!r} is no address or network") from error
 
 
-def _expiry(owner: User, wanted: datetime | None) -> datetime:
+def _check_owner(actor: Actor, owner: User) -> None:
+    """Raises ScopeMissing, NotFound, Forbidden, AuthorityTooLow."""
+    require_scope(actor, "tokens:admin")
+    membership = Membership.objects.filter(user=owner, team=actor.team).first()
+    if membership is None:
+        raise NotFound("There is no such user in this team.")
+    if owner.kind != User.Kind.AGENT:
+        raise Forbidden("A token acts as its user: people make their own.")
+    require_level(actor, membership.authority)
+
+
+def _within(wanted: list[str], allowed: list[str]) -> list[str]:
+    """The wanted networks, or all the maker's. Raises Invalid for one that leaves the maker's."""
+    if not allowed or not wanted:
+        return wanted or allowed
+    outer = [ipaddress.ip_network(text, strict=False) for text in allowed]
+    for text in wanted:
+        if not any(_contains(network, text) for network in outer):
+            raise Invalid(
+                path="allowed_ips",
+                reason=f"{text!r} is outside of what the token that asks may be used from",
+            )
+    return wanted
+
+
+def _contains(outer: ipaddress.IPv4Network | ipaddress.IPv6Network, text: str) -> bool:
+    inner = ipaddress.ip_network(text, strict=False)
+    if isinstance(outer, ipaddress.IPv4Network):
+        return isinstance(inner, ipaddress.IPv4Network) and inner.subnet_of(outer)
+    return isinstance(inner, ipaddress.IPv6Network) and inner.subnet_of(outer)
+
+
+def _expiry(owner: User, wanted: datetime | None, maker: ApiToken | None) -> datetime:
+    """When the new token ends: at most as late as the token that makes it. Raises Invalid."""
     now = timezone.now()
     longest = MAX_AGE.get(owner.kind, MAX_AGE["human"])
     expires_at = wanted or now + DEFAULT_AGE
     if not now < expires_at <= now + longest + timedelta(minutes=1):
         raise Invalid(path="expires_at", reason=f"must be within {longest.days} days from now")
-    return expires_at
+    if maker is None or maker.expires_at is None or expires_at <= maker.expires_at:
+        return expires_at
+    if wanted is not None:
+        raise Invalid(
+            path="expires_at", reason="must not be later than that of the token that asks"
+        )
+    return maker.expires_at
 
 
 @transaction.atomic
 def revoke_token(*, actor: Actor, token_id: UUID, reason: str) -> ApiToken:
-    """End a token at once. Raises NotFound, ScopeMissing."""
+    """End a token at once. Raises NotFound, ScopeMissing, Forbidden."""
     token = ApiToken.objects.select_for_update().filter(pk=token_id, team=actor.team).first()
     if token is None:
         raise NotFound
+    if actor.kind == User.Kind.AGENT and token.pk != actor.token_id:
+        raise Forbidden("An agent may end only the token it uses.")
     if token.user_id != actor.id:
         require_scope(actor, "tokens:admin")
     if token.revoked_at is None:

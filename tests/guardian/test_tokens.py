@@ -1,5 +1,6 @@
 """Credentials of programs: made once, checked each time, gone when revoked."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from django.utils import timezone
 from guardian import services
 from guardian.errors import (
     AddressNotAllowed,
+    AuthorityTooLow,
     ScopeMissing,
     TokenExpired,
     TokenRevoked,
@@ -128,3 +130,114 @@ class TestTokenApi:
         body = api(agent).get("/api/v1/tokens/self").json()
 
         assert (body["kind"], body["role"], body["authority"]) == ("agent", "agent", 1)
+
+
+@pytest.fixture
+def made_by(api, lead):
+    """What a token with these limits gets when it asks for another one: (answer, its token)."""
+
+    def ask(body, *, actor=lead, **limits):
+        maker, text = services.create_token(
+            actor=actor, name="maker", **{"scopes": ["tickets:read", "tokens:self"], **limits}
+        )
+        client = api()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {text}")
+        answer = client.post(
+            "/api/v1/tokens", {"name": "child", "scopes": ["tickets:read"], **body}, format="json"
+        )
+        child = ApiToken.objects.filter(pk=answer.json().get("id")).first()
+        return answer, child, maker
+
+    return ask
+
+
+class TestTokenMadeByToken:
+    def test_keeps_the_makers_cap_however_much_it_asks_for(self, made_by):
+        _, silent, _ = made_by({}, authority_cap=1)
+        _, greedy, _ = made_by({"authority_cap": 4}, authority_cap=2)
+        _, modest, _ = made_by({"authority_cap": 1}, authority_cap=3)
+
+        assert (silent.authority_cap, greedy.authority_cap, modest.authority_cap) == (1, 2, 1)
+
+    def test_keeps_the_makers_addresses_or_fewer(self, made_by):
+        nets = ["127.0.0.0/8"]
+        _, silent, _ = made_by({}, allowed_ips=nets)
+        _, fewer, _ = made_by({"allowed_ips": ["127.0.0.1/32"]}, allowed_ips=nets)
+        more, none, _ = made_by({"allowed_ips": ["0.0.0.0/0"]}, allowed_ips=nets)
+
+        assert (silent.allowed_ips, fewer.allowed_ips) == (nets, ["127.0.0.1/32"])
+        assert (more.status_code, none) == (400, None)
+        assert more.json()["errors"][0]["path"] == "allowed_ips"
+
+    def test_ends_no_later_than_its_maker(self, made_by):
+        soon = timezone.now() + timedelta(hours=1)
+        _, silent, maker = made_by({}, expires_at=soon)
+        later, none, _ = made_by(
+            {"expires_at": (soon + timedelta(days=1)).isoformat()}, expires_at=soon
+        )
+
+        assert silent.expires_at == maker.expires_at
+        assert (later.status_code, none) == (400, None)
+        assert later.json()["errors"][0]["path"] == "expires_at"
+
+    def test_cannot_come_from_one_that_only_reads(self, made_by):
+        answer, none, _ = made_by({}, can_write=False)
+
+        assert (answer.status_code, none) == (403, None)
+
+    def test_has_no_scope_its_maker_lacks(self, made_by):
+        answer, none, _ = made_by({"scopes": ["tickets:write"]})
+
+        assert (answer.status_code, answer.json()["code"], none) == (403, "scope_missing", None)
+
+
+class TestTokenOfAgent:
+    def test_an_agent_makes_none(self, api, agent):
+        answer = api(agent).post(
+            "/api/v1/tokens", {"name": "x", "scopes": ["tickets:read"]}, format="json"
+        )
+
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+        assert answer.json()["remedy"]["text"]
+
+    def test_an_agent_ends_only_the_one_it_uses(self, api, agent):
+        first, second = api(agent), api(agent)
+        other = ApiToken.objects.filter(user=agent.user).order_by("created_at").last()
+
+        refused = first.post(
+            f"/api/v1/tokens/{other.pk}/revoke", {"reason": "not mine"}, format="json"
+        )
+        ended = second.post(
+            f"/api/v1/tokens/{other.pk}/revoke", {"reason": "leaked"}, format="json"
+        )
+
+        assert (refused.status_code, ended.status_code) == (403, 200)
+
+    def test_an_admin_makes_one_for_an_agent_of_the_team(self, api, admin, agent):
+        answer = api(admin).post(
+            "/api/v1/tokens",
+            {"name": "x", "scopes": ["tasks:work"], "user": str(agent.id)},
+            format="json",
+        )
+
+        assert answer.status_code == 201
+        actor = services.authenticate_token(answer.json()["token"], address="")
+        assert (actor.id, actor.scopes) == (agent.id, {"tasks:work"})
+
+    def test_is_not_made_by_others_for_people_or_for_strangers(
+        self, api, admin, lead, agent, outsider
+    ):
+        def ask(actor, user):
+            body = {"name": "x", "scopes": ["tickets:read"], "user": str(user.id)}
+            return api(actor).post("/api/v1/tokens", body, format="json").json()["code"]
+
+        assert ask(lead, agent) == "scope_missing"
+        assert ask(admin, lead) == "forbidden"
+        assert ask(admin, outsider) == "not_found"
+
+    def test_needs_the_agents_level(self, agent, admin):
+        services.set_membership(user=agent.user, team=agent.team, role="agent", authority=3)
+        low = replace(admin, authority=2)
+
+        with pytest.raises(AuthorityTooLow):
+            services.create_token(actor=low, user=agent.user, name="x", scopes=["tickets:read"])

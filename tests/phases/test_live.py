@@ -23,6 +23,7 @@ from launch.redis import find_redis, redis_child, redis_url
 from config.routing import websockets
 from guardian import relay
 from guardian import services as guardian
+from guardian.authority import service_actor
 from guardian.errors import DomainError
 from guardian.models import Membership
 from phases import board, frames, hub, services
@@ -208,7 +209,9 @@ class TestDoor:
         assert asyncio.run(close_code(*address(actor, **options))) == code
 
     def test_lets_a_token_in_by_its_header(self, agent):
-        _, text = guardian.create_token(actor=agent, name="t", scopes=["tickets:read"])
+        _, text = guardian.create_token(
+            actor=service_actor(agent.team), user=agent.user, name="t", scopes=["tickets:read"]
+        )
 
         async def scene():
             async with Page(agent, token=text).connected() as page:
