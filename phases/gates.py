@@ -239,7 +239,20 @@ def _check_all_passed(facts: dict[str, Any]) -> list[str]:
     if facts.get("exit_code") not in {0, None}:
         # All that was counted passed, yet the run itself says that something went wrong.
         return [why or f"the test run ended with exit code {facts['exit_code']}"]
-    return [why] if why and not facts.get("passed") else []
+    return _check_any_passed(facts, why)
+
+
+def _check_any_passed(facts: dict[str, Any], why: str) -> list[str]:
+    """Tests that were all skipped or never found prove nothing, however clean the run."""
+    passed, skipped = facts.get("passed"), facts.get("skipped")
+    if isinstance(passed, int) and passed >= 1:
+        return []
+    if passed is None:
+        return ["it does not say how many tests passed"]
+    if isinstance(skipped, int) and skipped >= 1 and skipped == facts.get("total"):
+        said = "the only test was skipped" if skipped == 1 else f"all {skipped} tests were skipped"
+        return [said, *([why] if why else [])]
+    return [why or "no test passed"]
 
 
 def _first_failures(facts: dict[str, Any]) -> list[str]:

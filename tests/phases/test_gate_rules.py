@@ -33,3 +33,23 @@ class TestAllPassed:
     @pytest.mark.parametrize("facts", [{}, {"failed": "0"}, {"failed": None, "errors": 0}])
     def test_figures_that_are_none_do_not_pass(self, facts):
         assert _check_all_passed(facts) == ["it does not say how many tests failed"]
+
+    def test_tests_that_were_all_skipped_prove_nothing(self):
+        skipped = {**PASSED, "total": 5, "passed": 0, "skipped": 5}
+
+        assert _check_all_passed(skipped) == ["all 5 tests were skipped"]
+
+    @pytest.mark.parametrize(
+        ("facts", "said"),
+        [
+            ({"total": 1, "passed": 0, "skipped": 1}, ["the only test was skipped"]),
+            ({"total": 0, "passed": 0, "skipped": 0}, ["no test passed"]),
+            ({"passed": None}, ["it does not say how many tests passed"]),
+            ({"passed": 0, "reason": "No tests."}, ["No tests."]),
+        ],
+    )
+    def test_at_least_one_must_have_passed(self, facts, said):
+        assert _check_all_passed({**PASSED, **facts}) == said
+
+    def test_some_skipped_beside_passed_ones_are_fine(self):
+        assert _check_all_passed({**PASSED, "passed": 3, "skipped": 1}) == []
