@@ -4,6 +4,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -14,6 +15,16 @@ from phases.services.endings import cancel_now, end_attempt, end_task
 from phases.services.tasks import make_ready
 
 LOST_LEASES_UNTIL_FAILED = 3
+
+# NULL, and so never due, where nobody claimed it or it may run for ever.
+_TIMES_OUT_AT = ExpressionWrapper(
+    F("claimed_at")
+    + ExpressionWrapper(
+        F("timeout_seconds") * Value(timedelta(seconds=1), output_field=DurationField()),
+        output_field=DurationField(),
+    ),
+    output_field=DateTimeField(),
+)
 
 
 @transaction.atomic
@@ -38,14 +49,13 @@ def sweep_leases(*, limit: int = 200) -> int:
     )
     for task in overdue:
         cancel_now(task, actor=None, reason=task.cancel_reason)
-    late = [
-        task
-        for task in Task.objects.select_for_update(skip_locked=True)
+    late = list(
+        Task.objects.select_for_update(skip_locked=True)
         .held()
-        .filter(timeout_seconds__isnull=False, claimed_at__isnull=False)
-        .order_by("id")[:limit]
-        if timezone.now() > task.claimed_at + timedelta(seconds=task.timeout_seconds)
-    ]
+        .annotate(times_out_at=_TIMES_OUT_AT)
+        .filter(times_out_at__lte=Now())
+        .order_by("times_out_at")[:limit]
+    )
     for task in late:
         message = f"It ran longer than its {task.timeout_seconds} seconds."
         end_attempt(task, code="timeout", message=message, permanent=False)

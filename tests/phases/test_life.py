@@ -162,6 +162,23 @@ class TestLease:
         assert (task.status, task.holder, task.fence, task.lease_losses) == ("pending", None, 2, 1)
         assert ReadyTask.objects.filter(task=task).exists()
 
+    def test_a_timeout_is_found_behind_any_number_of_patient_tasks(self, flow, lead, agent, team):
+        patient = factories.make_actor(team, "patient", role="agent", kind="agent")
+        ticket = services.open_ticket(actor=lead, title="x", workflow="software_development")
+        for actor, seconds in ((patient, 3600), (patient, 3600), (agent, 60)):
+            made = services.create_task(
+                actor=lead, ticket=ticket, task_type="x", title="x", timeout_seconds=seconds
+            )
+            services.claim_tasks(actor=actor, capabilities=[], task_id=made.pk, lease_seconds=3600)
+        connection.cursor().execute("UPDATE phases_task SET claimed_at = now() - interval '61 s'")
+
+        ended = services.sweep_leases(limit=2)
+
+        assert ended == 1
+        late = Task.objects.get(timeout_seconds=60)
+        assert (late.status, late.error_code, late.retry_count) == ("pending", "timeout", 1)
+        assert Task.objects.held().filter(timeout_seconds=3600).count() == 2
+
     def test_three_lost_leases_fail_the_task(self, held, agent):
         for _ in range(3):
             connection.cursor().execute(
