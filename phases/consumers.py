@@ -30,6 +30,7 @@ class BoardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels h
 
     socket: Socket | None = None
     hub: Hub
+    over = False
 
     async def connect(self) -> None:
         # A refusal is said inside an open socket: browsers hide the reason of a failed handshake.
@@ -62,8 +63,14 @@ class BoardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels h
                 await self.send(text)
             await self.close(socket.close_code)
 
+    async def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Once: what was said before they heard of it is not answered any more."""
+        if not self.over:
+            self.over = True
+            await super().close(code, reason)
+
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if self.socket is None:
+        if self.socket is None or self.over:
             return
         if text_data is None or len(text_data) > MESSAGE_BYTES:
             await self.close(TOO_BIG if text_data else NOT_UNDERSTOOD)

@@ -37,15 +37,23 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
         .select_related("phase", "collected_by", "verified_by")
         .order_by("-created_at", "-id")[:50]
     )
-    gate = evaluate(ticket)
+    # A blocked ticket is asked again by the gate it was stopped at.
+    stopped = ticket.is_blocked and ticket.previous_phase is not None
+    asked_by = ticket.previous_phase if stopped else ticket.phase
+    gate = evaluate(ticket, asked_by)
     may_write = actor.has_scope("tickets:write") and actor.can_write
     return {
         "ticket": ticket,
         "steps": _steps(ticket),
         "why": why(ticket, tasks, gate, now=timezone.now()),
-        "tasks": [_task(task, may_write and actor.authority >= MONITOR) for task in tasks],
+        "tasks": [
+            # Out of Blocked, the ticket's own retry puts its failed tasks up again.
+            _task(task, may_write and actor.authority >= MONITOR and not ticket.is_blocked)
+            for task in tasks
+        ],
         "tasks_done": sum(t.status == Task.Status.COMPLETED for t in tasks),
-        "gate": _gate(ticket, gate, artifacts, actor),
+        "gate": _gate(asked_by or ticket.phase, gate, artifacts, actor)
+        | {"open": ticket.is_open and ticket.phase.kind == Phase.Kind.WORK},
         "artifacts": [_artifact(a) for a in artifacts],
         "report": _report(ticket, artifacts),
         "timeline": timeline(ticket, tasks),
@@ -91,18 +99,17 @@ def _task(task: Task, may_retry: bool) -> dict[str, Any]:  # noqa: FBT001  a pri
 
 
 def _gate(
-    ticket: Ticket, gate: Evaluation, artifacts: list[PhaseGateArtifact], actor: Actor
+    phase: Phase, gate: Evaluation, artifacts: list[PhaseGateArtifact], actor: Actor
 ) -> dict[str, Any]:
     by_id = {str(a.pk): a for a in artifacts}
     rows = [_criterion(c, by_id.get(c.artifact_id or ""), actor) for c in gate.criteria]
-    following = ticket.phase.next_column
+    following = phase.next_column
     return {
         "rows": rows,
         "to": following.name if following else "",
         "verified": sum(r["met"] and r["level"] == "verified" for r in rows),
         "reported": sum(r["level"] == "reported" for r in rows),
         "passed": gate.passed,
-        "open": ticket.is_open and ticket.phase.kind == Phase.Kind.WORK,
     }
 
 

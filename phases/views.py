@@ -26,6 +26,14 @@ POLICY = (
     "frame-ancestors 'none'"
 )
 FIRST_CHOICE = "repo_checkup"
+# What main.js imports: asked for at once, not one after the other.
+MODULES = [
+    f"lemnos/board/{name}.js"
+    for name in (
+        "dom", "api", "say", "store", "cards", "filters", "live", "move", "drag", "create",
+        "panel", "keys",
+    )
+]  # fmt: skip
 
 Page = Callable[..., HttpResponse]
 
@@ -99,6 +107,7 @@ def page(
             else "",
             "may_write": actor.has_scope("tickets:write"),
             "panel": opened,
+            "modules": MODULES,
             "number": number,
         },
         status=404 if number is not None and opened is None else 200,
@@ -123,6 +132,7 @@ def _panel(actor: Actor, flow: Workflow, number: int) -> dict[str, Any] | None:
             "phase",
             "phase__next_column",
             "previous_phase",
+            "previous_phase__next_column",
             "column",
             "assignee",
             "created_by",

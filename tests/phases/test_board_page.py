@@ -3,8 +3,10 @@
 import json
 import re
 from html import unescape
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.test import Client
 
 from phases import services
@@ -130,6 +132,23 @@ class TestSafety:
         settings.UNTRUSTED_LEVEL = "bwrap"
 
         assert "below a container" in words(page(lead, f"/board/{FLOW}"))
+
+
+def test_asks_for_every_module_that_the_page_imports(page, lead):
+    folder = Path(settings.BASE_DIR) / "static" / "lemnos" / "board"
+    there = {f"{path.stem}" for path in folder.glob("*.js")} - {"main"}
+    asked = set(re.findall(r'modulepreload" href="[^"]*/(\w+)\.js"', _text(page, lead)))
+    imported = {
+        name
+        for path in folder.glob("*.js")
+        for name in re.findall(r'from "\./(\w+)\.js"', path.read_text())
+    }
+
+    assert asked == there == imported
+
+
+def _text(page, actor) -> str:
+    return page(actor, f"/board/{FLOW}").content.decode()
 
 
 class TestCost:
@@ -301,6 +320,8 @@ class TestPanel:
         assert "Blocked The archive is broken. Retry sends it back to Requirements" in text
         assert "Retry in Requirements Analysis" in text
         assert 'data-state="stuck"' in response.content.decode()
+        assert "There is no requirements document yet." in text
+        assert "Validate" not in text
 
     def test_shows_who_observed_each_piece_of_evidence(self, page, lead, agent):
         ticket = open_ticket(lead)

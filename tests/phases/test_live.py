@@ -239,6 +239,52 @@ class TestDoor:
             assert asyncio.run(scene(text)) == 1003
         assert asyncio.run(scene('{"a": "' + "x" * 70_000 + '"}')) == 1009
 
+    def test_survives_whatever_is_said_to_it(self, lead, team):
+        """500 odd messages over many sockets; afterwards the hub still tells the news."""
+        ticket = open_ticket(lead)
+        relay.run_once()
+        dice = random.Random(11)  # noqa: S311  a fixed course of events
+
+        async def scene():
+            page = Page(lead)
+            codes = set()
+            said = 0
+            while said < 500:
+                async with page.connected():
+                    await page.hear("hello")
+                    for _ in range(dice.randrange(1, 15)):
+                        said += 1
+                        await page.socket.say(odd_message(dice, str(ticket.pk)))
+                    while not await page.socket.app.receive_nothing(0.1):
+                        message = await page.socket.app.receive_output(1)
+                        codes |= {message["code"]} if "code" in message else set()
+            async with page.connected():
+                page.seq = (await page.hear("hello"))["seq"]
+                await in_thread(services.update_ticket)(
+                    actor=lead, ticket_id=ticket.pk, version=None, changes={"title": "Alive"}
+                )
+                await in_thread(relay.run_once)()
+                await page.hear("patch")
+            return codes
+
+        assert asyncio.run(scene()) <= {1003, 1008}
+
+
+def odd_message(dice, ticket: str) -> str:
+    """Half a message of the protocol with something else in it, or no message at all."""
+    odd: list[Any] = [None, True, -1, 0, 3, 2**70, 1e308, "", "x" * 300, "\u0000", ticket]
+    odd += [[], {}, [[]], {"a": {}}]
+    shapes = [
+        {"resume_from": dice.choice(odd)},
+        {"view": dice.choice(odd)},
+        {"view": {"ticket": dice.choice(odd), "editing": dice.choice(odd)}},
+        {"type": dice.choice(odd)},
+        {"type": "pong", "view": dice.choice(odd)},
+        dice.choice(odd),
+    ]
+    text = json.dumps(dice.choice(shapes))
+    return text if dice.random() < 0.8 else text[: dice.randrange(len(text) + 1)]
+
 
 class TestPatches:
     def test_a_new_ticket_and_its_claim_appear(self, lead, agent, team):
