@@ -98,6 +98,9 @@ def main() -> int:
     from django.test import Client
     from django.test.utils import CaptureQueriesContext
 
+    from phases import board
+    from phases.models import Workflow
+
     settings.ALLOWED_HOSTS = ["testserver"]
     settings.RATE_LIMITS = dict.fromkeys(settings.RATE_LIMITS, 10**9)
     asks: dict[int, Callable[[], Any]] = {}
@@ -122,6 +125,11 @@ def main() -> int:
             ask()
         queries[size] = len(seen)
 
+    flow = Workflow.objects.get(team__slug=f"bench-{SIZES[-1]}", key=WORKFLOW)
+    with CaptureQueriesContext(connection) as seen:
+        board.snapshot(flow)
+    own = len(seen)
+
     took: dict[int, list[float]] = {size: [] for size in SIZES}
     for _ in range(asked.requests):
         for size, ask in asks.items():
@@ -133,6 +141,7 @@ def main() -> int:
         print(f"| {size:,} | {shown[size]} | {queries[size]} | {middle:.1f} | {late:.1f} |")
     return conclude(
         [
+            Goal("queries of the read model itself", own, at_most=5),
             Goal("queries at 10,000 / at 10", queries[10_000] / queries[10], at_most=1.0),
             Goal(
                 "p95 at 10,000 / at 1,000",
