@@ -5,9 +5,12 @@ from importlib.util import find_spec
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
+from guardian.logins import throttled
+
 APPS = ("guardian", "phases", "tools", "memory", "orchestrator")
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/login/", throttled(admin.site.login)),
     path("admin/", admin.site.urls),
     *(path("", include(f"{app}.urls")) for app in APPS if find_spec(f"{app}.urls")),
 ]

@@ -70,11 +70,16 @@ def _redis(url: str) -> "redis.Redis":
     )
 
 
+def redis_client() -> "redis.Redis":
+    """The Redis of the settings, with short patience."""
+    return _redis(settings.REDIS_URL)
+
+
 def _count(key: str, window: int) -> int:
     if settings.REDIS_URL:
         name = f"lemnos:limit:{window}:{key}"
         try:
-            with _redis(settings.REDIS_URL).pipeline(transaction=False) as pipe:
+            with redis_client().pipeline(transaction=False) as pipe:
                 pipe.incr(name)
                 pipe.expire(name, 2 * WINDOW_SECONDS)
                 return int(pipe.execute()[0])

@@ -5,6 +5,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
 from guardian import api, health, views
+from guardian.logins import throttled
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("tokens", api.TokenViewSet, "token")
@@ -29,7 +30,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("livez", health.livez, name="livez"),
     path("readyz", health.readyz, name="readyz"),
     path("", views.home, name="home"),
-    path("login", views.LoginView.as_view(), name="login"),
+    path("login", throttled(views.LoginView.as_view()), name="login"),
     path("logout", views.LogoutView.as_view(), name="logout"),
     path("api/schema", SchemaView.as_view(), name="schema"),
     path("api/docs", DocsView.as_view(url_name="schema"), name="docs"),
