@@ -156,7 +156,10 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "Lemnos",
     "SITE_SUBHEADER": "Operators",
     "SITE_URL": "/",
-    "SITE_SYMBOL": "deployed_code",
+    "SITE_ICON": "/static/lemnos/mark.svg",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": "/static/lemnos/mark.svg"},
+    ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "SIDEBAR": {

@@ -222,7 +222,7 @@ class TestTokenOfAgent:
 
         assert answer.status_code == 201
         actor = services.authenticate_token(answer.json()["token"], address="")
-        assert (actor.id, actor.scopes) == (agent.id, {"tasks:work"})
+        assert (actor.id, actor.scopes) == (agent.id, frozenset({"tasks:work"}))
 
     def test_is_not_made_by_others_for_people_or_for_strangers(
         self, api, admin, lead, agent, outsider
