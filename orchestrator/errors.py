@@ -202,3 +202,10 @@ class EvidenceNotOurs(DomainError):
 
     code = "evidence_not_ours"
     status = 403
+
+
+class RunOfTask(DomainError):
+    """This run did the work of a task, and only a worker that holds the task may do it again."""
+
+    code = "run_of_task"
+    remedy = "Retry the task: POST /api/v1/tasks/{task_id}/retry."

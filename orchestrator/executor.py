@@ -31,6 +31,7 @@ from guardian import conditions
 from guardian.authority import Actor
 from guardian.errors import DomainError
 from guardian.services import log_error
+from guardian.storable import storable
 from orchestrator import capabilities, templates
 from orchestrator.capabilities import Answer, Capability, StepContext, Waiting, as_answer
 from orchestrator.errors import (
@@ -48,7 +49,6 @@ from orchestrator.pattern_graph import needs
 from orchestrator.request_context import RequestCtx
 from orchestrator.services import runs, steps, waiting
 from orchestrator.services.run_context import actor_of_run
-from orchestrator.services.run_rows import storable
 
 log = structlog.get_logger(__name__)
 

@@ -3,6 +3,8 @@
 from uuid import UUID
 
 import structlog
+from django.db import InterfaceError, OperationalError
+from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
 from orchestrator import executor, runner, services
@@ -18,7 +20,13 @@ def dispatch(team_id: str) -> int:
     return services.dispatch(team_id=UUID(team_id))
 
 
-@app.task(name="orchestrator.run_execution", queue="agents")
+# A database that was away for a moment; anything else ends the execution, not the job.
+AGAIN = RetryStrategy(
+    max_attempts=5, exponential_wait=2, retry_exceptions=[OperationalError, InterfaceError]
+)
+
+
+@app.task(name="orchestrator.run_execution", queue="agents", retry=AGAIN)
 def run_execution(execution_id: str) -> None:
     """Do the work of one execution."""
     runner.run(UUID(execution_id))
@@ -29,6 +37,7 @@ def run_execution(execution_id: str) -> None:
 def upkeep(timestamp: int) -> int:
     """What no event told of: lost executions, waiting runs, work that found no agent before."""
     closed = services.sweep_executions()
+    services.offer_again()
     services.renew_waiting_leases()
     for team_id in phases.teams_with_work():
         services.dispatch(team_id=team_id)

@@ -94,8 +94,12 @@ def conclude(run: PatternRun, reason: str) -> Outcome | None:
         return Outcome("failed", code="timeout", message=message, tool_calls=calls)
     if run.state == PatternRun.State.FAILED:
         return _failed(run, calls)
-    if reason or run.state == PatternRun.State.CANCELLED:
-        return Outcome("stopped", code=reason or "cancelled", tool_calls=calls)
+    if reason:
+        return Outcome("stopped", code=reason, tool_calls=calls)
+    if run.state == PatternRun.State.CANCELLED:
+        # Somebody called this run off; to try again is for a person to say.
+        message = "Its run was cancelled. Retry the task, or move the ticket back, to go on."
+        return Outcome("failed", code="run_cancelled", message=message, tool_calls=calls)
     return None
 
 

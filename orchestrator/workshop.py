@@ -6,6 +6,8 @@ that observed it, and the mark that a source is Lemnos's own is set here, not by
 
 from typing import Any, Literal
 
+from django.utils import timezone
+
 from guardian.errors import Invalid
 from orchestrator.capabilities import Answer, StepContext, Waiting, capability
 from orchestrator.errors import EvidenceNotOurs, RunOfToolFailed, SourceInvalid
@@ -79,7 +81,12 @@ def run_tool(
     key = step.idempotency_key
     before = (
         ToolExecution.objects.filter(
-            team_id=step.actor.team_id, tool__name=tool, context__idempotency_key=key
+            team_id=step.actor.team_id,
+            run_key=key,
+            tool__name=tool,
+            input_data=value,
+            origin=origin,
+            user=step.actor.user,
         )
         .order_by("-id")
         .first()
@@ -102,8 +109,8 @@ def run_tool(
             "task_id": str(step.task_id or ""),
             "run_id": str(step.run_id),
             "step_id": step.step_id,
-            "idempotency_key": key,
         },
+        run_key=key,
         origin=origin,
         timeout_seconds=seconds,
         should_stop=step.should_stop,
@@ -285,7 +292,8 @@ def write_evidence(_ctx: RequestCtx, step: StepContext, args: dict[str, Any]) ->
         .filter(
             pk=args["execution_id"],
             team_id=step.actor.team_id,
-            context__task_id=str(step.task_id),
+            # Of this very run; what a caller writes into a context proves nothing.
+            run_key__startswith=f"{step.run_id}:",
         )
         .first()
     )
@@ -337,12 +345,21 @@ def report(_ctx: RequestCtx, step: StepContext, args: dict[str, Any]) -> Answer:
     if missing:
         raise Invalid(f"There is no evidence yet of: {', '.join(missing)}.")
     text, summary = compose(ticket=task.ticket, source=args["source"], evidence=newest)
-    artifact, _ = phases.add_artifact(
+    tests = newest["test_results"].observation or {}
+    artifact = phases.record_evidence(
         actor=step.actor,
         ticket_id=task.ticket_id,
+        task_id=task.pk,
         artifact_type="report",
         path="report.md",
         content=text,
-        task=task,
+        # Composed by Lemnos from what its own runs observed; the tests' run stands for them.
+        observation={
+            "execution_id": tests.get("execution_id"),
+            "exit_code": tests.get("exit_code"),
+            "isolation": tests.get("isolation"),
+            "composed_from": {kind: str(found.pk) for kind, found in newest.items()},
+            "observed_at": timezone.now().isoformat(),
+        },
     )
     return Answer({"artifact_id": str(artifact.pk), "summary": summary})

@@ -73,6 +73,7 @@ def execute(
     origin: Origin = "",
     timeout_seconds: float | None = None,
     should_stop: ShouldStop = never,
+    run_key: str = "",
 ) -> ToolExecution:
     """Request a run and, if this host offers the level, do it now and answer it ended.
 
@@ -87,6 +88,7 @@ def execute(
     execution = services.request_execution(
         tool=found, actor=actor, input=input, context=context, origin=origin,
         timeout_seconds=timeout_seconds, queue=not mine, here=here, rate_limited=False,
+        run_key=run_key,
     )  # fmt: skip
     if not mine:
         return execution

@@ -26,6 +26,10 @@ class AgentExecutionQuerySet(TeamQuerySet):
     def still_open(self) -> "AgentExecutionQuerySet":
         return self.filter(state__in=OPEN_STATES)
 
+    def in_a_slot(self) -> "AgentExecutionQuerySet":
+        """Open ones, without those whose run waits for another host: they hold no slot."""
+        return self.still_open().filter(Q(run=None) | ~Q(run__state="waiting"))
+
 
 class AgentExecution(FSMModelMixin, TeamRow):
     """One attempt of an agent: at a task under one fence, or at an event."""
@@ -75,6 +79,7 @@ class AgentExecution(FSMModelMixin, TeamRow):
     error = models.TextField(blank=True)
     progress = models.PositiveSmallIntegerField(default=0, help_text="Percent.")
     note = models.CharField(max_length=500, blank=True)
+    lost_hosts = models.PositiveSmallIntegerField(default=0)
     host = models.CharField(max_length=200, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)

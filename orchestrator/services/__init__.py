@@ -6,6 +6,7 @@ from orchestrator.services.dispatch import agent_actor, dispatch, place, request
 from orchestrator.services.executions import (
     begin_pattern,
     finish_execution,
+    offer_again,
     renew_waiting_leases,
     start_execution,
     sweep_executions,
@@ -51,6 +52,7 @@ __all__ = [
     "dry_run",
     "find_pattern",
     "finish_execution",
+    "offer_again",
     "open_demo_ticket",
     "pattern_versions",
     "pause_agent",

@@ -1,5 +1,6 @@
 """Placing work: one transaction per pair of task and agent, a refusal undoes only itself."""
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,10 @@ from phases import services as phases
 
 LEASE_SECONDS = 60
 CANDIDATES = 200
+# A run that waits for another host holds no slot.
+IN_A_SLOT_OF_AGENT = Q(executions__state__in=OPEN_STATES) & (
+    Q(executions__run=None) | ~Q(executions__run__state="waiting")
+)
 
 
 def request_dispatch(*, team_id: UUID) -> None:
@@ -48,21 +53,36 @@ def dispatch(*, team_id: UUID) -> int:
     team = Team.objects.get(pk=team_id)
     if not runtime_is_running(team=team) or disk.room().is_low:
         return 0
-    slots = hosts.slots("agents") - AgentExecution.objects.still_open().count()
+    candidates = {c.id: c for c in _candidates(team)}
+    _note_what_nobody_can(team, candidates.values())
+    slots = hosts.slots("agents") - AgentExecution.objects.in_a_slot().count()
     if slots <= 0:
         return 0
-    candidates = {c.id: c for c in _candidates(team)}
     now = timezone.now()
-    queue = [
-        Work(r.task_id, dispatcher.tokens(r.capabilities), r.priority, r.ready_at)
-        for r in phases.ready_tasks(team_id=team_id, limit=CANDIDATES)
-    ]
     placed = 0
+    queue = _work_for(team, candidates.values())
     for work in sorted(queue, key=lambda w: dispatcher.urgency(w, now)):
         if placed >= slots:
             break
         placed += _place_with_best(team, candidates, work)
     return placed
+
+
+def _work_for(team: Team, candidates: Iterable[Candidate]) -> list[Work]:
+    """The heads of what each agent with room can do: no other work can hide them."""
+    found: dict[UUID, Work] = {}
+    for capabilities in {c.capabilities for c in candidates if c.free > 0}:
+        for r in phases.ready_tasks(team_id=team.pk, limit=CANDIDATES, capabilities=capabilities):
+            found[r.task_id] = Work(
+                r.task_id, dispatcher.tokens(r.capabilities), r.priority, r.ready_at
+            )
+    return list(found.values())
+
+
+def _note_what_nobody_can(team: Team, candidates: Iterable[Candidate]) -> None:
+    offered = frozenset[str]().union(*(c.capabilities for c in candidates))
+    for task_id in phases.waiting_without_agent(team_id=team.pk, capabilities=offered):
+        _note(team, task_id, "no_capable_agent")
 
 
 def _candidates(team: Team) -> list[Candidate]:
@@ -71,7 +91,7 @@ def _candidates(team: Team) -> list[Candidate]:
         .built_in()
         .working()
         .select_related("agent_version")
-        .annotate(open=Count("executions", filter=Q(executions__state__in=OPEN_STATES)))
+        .annotate(open=Count("executions", filter=IN_A_SLOT_OF_AGENT))
     )
     return [
         Candidate(
@@ -91,8 +111,6 @@ def _place_with_best(team: Team, candidates: dict[UUID, Candidate], work: Work) 
     while True:
         chosen = dispatcher.choose(candidates.values(), work)
         if chosen is None:
-            if not any(work.capabilities <= c.capabilities for c in candidates.values()):
-                _note(team, work, "no_capable_agent")
             return False
         try:
             execution = place(instance_id=chosen.id, task_id=work.id)
@@ -100,7 +118,7 @@ def _place_with_best(team: Team, candidates: dict[UUID, Candidate], work: Work) 
             chosen.free = 0
             continue
         except DomainError as refusal:
-            _note(team, work, refusal.code)
+            _note(team, work.id, refusal.code)
             return False
         chosen.free -= 1
         chosen.state = "running"
@@ -108,13 +126,13 @@ def _place_with_best(team: Team, candidates: dict[UUID, Candidate], work: Work) 
         return True
 
 
-def _note(team: Team, work: Work, code: str) -> None:
+def _note(team: Team, task_id: UUID, code: str) -> None:
     """Keep why a task waits. A race that somebody else won is no reason to tell of."""
     if code == "not_claimable":
         return
     with transaction.atomic():
-        if phases.note_why_waiting(task_id=work.id, code=code):
-            emit(events.DISPATCH_REFUSED, team_id=team.pk, task_id=str(work.id), refusal=code)
+        if phases.note_why_waiting(task_id=task_id, code=code):
+            emit(events.DISPATCH_REFUSED, team_id=team.pk, task_id=str(task_id), refusal=code)
 
 
 @transaction.atomic
@@ -128,7 +146,7 @@ def place(*, instance_id: UUID, task_id: UUID) -> AgentExecution:
         .select_related("user", "team", "agent_version__definition")
         .get(pk=instance_id)
     )
-    held = AgentExecution.objects.still_open().filter(instance=instance).count()
+    held = AgentExecution.objects.in_a_slot().filter(instance=instance).count()
     if instance.state not in {"idle", "running"} or free_slots(instance, held) < 1:
         raise AgentBusy(f"{instance.name} is {instance.state} with {held} executions.")
     actor = agent_actor(instance)

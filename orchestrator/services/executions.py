@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from guardian.authority import Actor
 from guardian.errors import DomainError
-from guardian.outbox import emit
+from guardian.models import WorkerHost
+from guardian.outbox import defer, emit
 from orchestrator import events
 from orchestrator.errors import ExecutionNotFound
 from orchestrator.models import AgentExecution, AgentInstance, PatternRun
@@ -26,6 +27,8 @@ from phases import services as phases
 log = structlog.get_logger(__name__)
 
 MOST_ATTEMPTS = 3
+NOBODY_TOOK_IT = timedelta(seconds=30)
+LONGEST_WAIT = timedelta(hours=24)
 RENEW_WITHIN = timedelta(seconds=LEASE_SECONDS * 2 // 3)
 
 
@@ -49,20 +52,21 @@ class Outcome:
 def start_execution(*, execution_id: UUID, host: str) -> AgentExecution | None:
     """Take a queued execution and beat for its task; None if there is nothing left to do.
 
-    Called again for a running one, its first host is lost: it is taken up here, at most three
-    times in all.
+    Called again for a running one, its first host is gone: it is taken up here. A host that died
+    counts, and the third ends it; one that took its leave does not.
     """
     execution = _locked(execution_id)
     if execution is None or execution.has_ended:
         return None
     if execution.state == AgentExecution.State.RUNNING and not _continues(execution):
-        if execution.attempt >= MOST_ATTEMPTS:
+        execution.lost_hosts += _died(execution.host)
+        if execution.lost_hosts >= MOST_ATTEMPTS:
             message = f"Its worker host was lost {MOST_ATTEMPTS} times."
             _fail_task(execution, Outcome("failed", code="host_lost", message=message))
             return None
         execution.requeue()
         # The edge running -> queued -> running: the database allows no step twice at once.
-        execution.save(update_fields=["state", "attempt", "updated_at"])
+        execution.save(update_fields=["state", "attempt", "lost_hosts", "updated_at"])
     try:
         with transaction.atomic():
             phases.extend_lease(
@@ -81,6 +85,12 @@ def start_execution(*, execution_id: UUID, host: str) -> AgentExecution | None:
     execution.save(update_fields=["state", "host", "started_at", "updated_at"])
     _tell(events.EXECUTION_STARTED, execution, attempt=execution.attempt)
     return execution
+
+
+def _died(host: str) -> bool:
+    """A worker that ends as it should takes itself off the list; a killed one stays on it."""
+    silent = WorkerHost.objects.exclude(pk__in=WorkerHost.objects.live().values("pk"))
+    return silent.filter(name=host).exists()
 
 
 def _continues(execution: AgentExecution) -> bool:
@@ -193,11 +203,36 @@ def begin_pattern(*, execution_id: UUID, actor: Actor) -> PatternRun:
     return execution.run
 
 
+@transaction.atomic
+def offer_again(*, limit: int = 100) -> int:
+    """Runs that are queued while their execution runs and that no host took: the job was lost.
+
+    Until the run's deadline; then the lease lapses and the task goes back to the queue.
+    """
+    lost = AgentExecution.objects.filter(
+        state="running",
+        run__state="queued",
+        run__updated_at__lt=Now() - NOBODY_TOOK_IT,
+        run__deadline__gt=Now(),
+    ).values_list("id", flat=True)[:limit]
+    return sum(
+        defer(
+            "orchestrator.run_execution",
+            queue="agents",
+            queueing_lock=f"orchestrator.run_execution:{execution_id}",
+            execution_id=str(execution_id),
+        )
+        for execution_id in lost
+    )
+
+
 def renew_waiting_leases() -> int:
     """Keep the tasks whose runs wait for another host; nobody holds a slot for them."""
     renewed = 0
     waiting = (
         AgentExecution.objects.filter(state="running", run__state__in=["waiting", "queued"])
+        .filter(run__deadline__gt=Now() - LONGEST_WAIT)
+        .exclude(run__state="queued", run__deadline__lt=Now())
         .filter(task__lease_expires_at__lt=Now() + RENEW_WITHIN)
         .select_related("instance__user", "instance__team")
     )

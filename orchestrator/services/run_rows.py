@@ -1,6 +1,6 @@
 """What every verb on runs shares: the lock, the fence, the event, the end of a step."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ from guardian.authority import Actor
 from guardian.errors import DomainError
 from guardian.outbox import defer, emit
 from guardian.redaction import redact_text
+from guardian.storable import storable
 from orchestrator import events
 from orchestrator.errors import RunTakenOver
 from orchestrator.models import PatternRun, StepRun
@@ -87,17 +88,3 @@ def message_of(error: DomainError) -> str:
 
 def duration_ms(began: datetime | None, ended: datetime | None) -> int:
     return max(0, round((ended - began).total_seconds() * 1000)) if began and ended else 0
-
-
-def storable(value: Any) -> Any:
-    """The value without what PostgreSQL cannot hold in text: U+0000 and half surrogate pairs."""
-    if isinstance(value, str):
-        if value.isascii():
-            return value.replace("\x00", "\ufffd")
-        text = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return text.replace("\x00", "\ufffd")
-    if isinstance(value, Mapping):
-        return {storable(key): storable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [storable(item) for item in value]
-    return value

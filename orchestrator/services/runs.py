@@ -16,7 +16,14 @@ from django.utils import timezone
 from guardian.authority import Actor, require_scope
 from guardian.errors import DomainError, IllegalTransition
 from orchestrator import events
-from orchestrator.errors import HostLost, PatternNotFound, RunBusy, RunStillOpen, RunTakenOver
+from orchestrator.errors import (
+    HostLost,
+    PatternNotFound,
+    RunBusy,
+    RunOfTask,
+    RunStillOpen,
+    RunTakenOver,
+)
 from orchestrator.models import ExecutionPattern, PatternRun, StepRun
 from orchestrator.pattern_inputs import checked_inputs
 from orchestrator.request_context import RequestCtx
@@ -116,12 +123,15 @@ def start_run(
 def rerun(*, run_id: UUID, actor: Actor) -> PatternRun:
     """The same question again, over the facts of now, by a job of its own.
 
-    It stands beside the ticket but holds none of its tasks. Raises RunStillOpen, PatternNotFound
+    It stands beside the ticket but holds none of its tasks. Raises RunStillOpen, RunOfTask where
+    the run belonged to a task (its evidence needs that task's lease), PatternNotFound
     when that version is no longer published, PackNotFound.
     """
     before = locked(run_id)
     if not before.is_ended:
         raise RunStillOpen(run_id=str(before.pk), state=before.state)
+    if before.task_id is not None:
+        raise RunOfTask(run_id=str(before.pk), task_id=str(before.task_id))
     return start_run(
         pattern=before.pattern,
         inputs=before.inputs,

@@ -11,9 +11,10 @@ from django.utils import timezone
 
 from guardian.errors import DomainError
 from guardian.redaction import redact
+from guardian.storable import storable
 from orchestrator.capabilities import Waiting
 from orchestrator.models import PatternRun, StepRun
-from orchestrator.services.run_rows import close_step, message_of, mine, storable
+from orchestrator.services.run_rows import close_step, message_of, mine
 
 
 def _step(run: PatternRun, step_id: str) -> tuple[PatternRun, StepRun]:

@@ -5,7 +5,13 @@ from phases.services.endings import cancel_task, complete_task, fail_task, relea
 from phases.services.evidence import add_artifact, record_evidence, validate_gate, verify_artifact
 from phases.services.leases import claim_tasks, extend_lease
 from phases.services.moves import transition
-from phases.services.queue import Ready, note_why_waiting, ready_tasks, teams_with_work
+from phases.services.queue import (
+    Ready,
+    note_why_waiting,
+    ready_tasks,
+    teams_with_work,
+    waiting_without_agent,
+)
 from phases.services.sweep import handle_final_task, sweep_leases
 from phases.services.tasks import create_task, retry_task, start_ticket
 from phases.services.tickets import cancel_ticket, open_ticket, update_ticket
@@ -41,4 +47,5 @@ __all__ = [
     "update_ticket",
     "validate_gate",
     "verify_artifact",
+    "waiting_without_agent",
 ]

@@ -1,5 +1,6 @@
 """What may be claimed now, for those above who choose who does it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -22,9 +23,13 @@ class Ready:
     ready_at: datetime
 
 
-def ready_tasks(*, team_id: UUID, limit: int = 200) -> list[Ready]:
+def ready_tasks(
+    *, team_id: UUID, limit: int = 200, capabilities: Iterable[str] | None = None
+) -> list[Ready]:
     """Up to `limit` tasks that a claim would find, urgent ones first, then the oldest.
 
+    `capabilities`: only tasks that need nothing beyond these, so that work which nobody here can
+    do never hides work that somebody can.
     A task whose next column is full is left out: starting it would only fill the board.
     """
     next_column = F("ticket__phase__next_column__wip_limit")
@@ -35,6 +40,8 @@ def ready_tasks(*, team_id: UUID, limit: int = 200) -> list[Ready]:
         | Q(ticket__phase__next_column__wip_limit=None)
         | Q(ticket__phase__next_column__admitted_count__lt=next_column)
     )
+    if capabilities is not None:
+        rows = rows.filter(capabilities__contained_by=sorted(capabilities))
     return [
         Ready(r.task_id, r.ticket_id, r.task.task_type, r.capabilities, r.priority, r.ready_at)
         for r in rows.select_related("task").order_by("priority", "ready_at")[:limit]
@@ -45,6 +52,18 @@ def teams_with_work() -> list[UUID]:
     """Teams that have a task somebody could claim now."""
     rows = ReadyTask.objects.filter(not_before__lte=Now()).order_by("team_id")
     return list(rows.values_list("team_id", flat=True).distinct())
+
+
+def waiting_without_agent(
+    *, team_id: UUID, capabilities: Iterable[str], limit: int = 200
+) -> list[UUID]:
+    """Tasks that need more than all of these together and do not say so yet."""
+    rows = (
+        ReadyTask.objects.filter(team_id=team_id, not_before__lte=Now())
+        .exclude(capabilities__contained_by=sorted(capabilities))
+        .exclude(task__dispatch_note="no_capable_agent")
+    )
+    return list(rows.order_by("priority", "ready_at").values_list("task_id", flat=True)[:limit])
 
 
 def note_why_waiting(*, task_id: UUID, code: str) -> bool:

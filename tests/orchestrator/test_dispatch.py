@@ -10,7 +10,7 @@ from django.db.utils import ProgrammingError
 from django.utils import timezone
 
 from guardian import hosts
-from guardian.models import Event
+from guardian.models import Event, WorkerHost
 from orchestrator import services
 from orchestrator.dispatcher import Candidate, Work, choose, ranked, score, tokens, urgency
 from orchestrator.errors import AgentBusy
@@ -156,6 +156,20 @@ class TestPlacing:
         assert AgentExecution.objects.count() == 2
         assert Task.objects.get(pk=waiting.task_id).status == "pending"
 
+    def test_work_that_nobody_here_can_do_hides_no_other(self, team, lead, crew):
+        from phases.services.tasks import create_task
+
+        other = phases.open_ticket(actor=lead, title="Elsewhere", workflow="software_development")
+        for number in range(205):
+            create_task(
+                actor=lead, ticket=other, task_type="x", title=f"{number}",
+                required_capabilities=["rust"],
+            )  # fmt: skip
+        phases.open_ticket(actor=lead, title="Here", workflow="repo_checkup")
+
+        assert services.dispatch(team_id=team.pk) == 1
+        assert Task.objects.filter(dispatch_note="no_capable_agent").count() == 200
+
     def test_a_budget_that_is_spent_keeps_the_task_waiting_and_named(self, team, crew, ticket):
         from guardian import services as guardian
         from guardian.models import Budget
@@ -254,11 +268,18 @@ class TestExecution:
 
     def test_a_host_lost_three_times_fails_the_task_for_good(self, execution):
         for number in range(3):
+            silent_host(f"here:{number}")
             services.start_execution(execution_id=execution.pk, host=f"here:{number}")
 
         assert services.start_execution(execution_id=execution.pk, host="here:4") is None
         assert AgentExecution.objects.get().error_code == "host_lost"
         assert Task.objects.get(pk=execution.task_id).status == "failed"
+
+    def test_a_host_that_took_its_leave_is_no_lost_host(self, execution):
+        for number in range(6):
+            started = services.start_execution(execution_id=execution.pk, host=f"gone:{number}")
+
+        assert (started.attempt, started.lost_hosts, started.state) == (6, 0, "running")
 
     def test_an_execution_whose_lease_is_over_is_aborted_not_run(self, execution):
         Task.objects.filter(pk=execution.task_id).update(
@@ -339,6 +360,14 @@ class TestSeed:
 
         assert needs
         assert all(any(need <= offer for offer in offered) for need in needs)
+
+
+def silent_host(name: str) -> None:
+    """A worker that was killed: it is on the list and beats no more."""
+    long_ago = timezone.now() - timedelta(minutes=5)
+    WorkerHost.objects.create(
+        name=name, queues=["agents"], concurrency=1, started_at=long_ago, heartbeat_at=long_ago
+    )
 
 
 def _force(instance, state) -> None:

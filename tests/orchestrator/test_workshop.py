@@ -146,6 +146,29 @@ class TestUntrustedCode:
         assert not ToolExecution.objects.exists()
 
 
+class TestForgery:
+    def test_a_context_that_names_the_step_makes_nobody_elses_run_the_steps_own(
+        self, step, lead, agent, team
+    ):
+        asked = step("count")
+        forged = workshop.runner.execute(
+            tool="source_inventory", actor=asked.actor, input={}, origin="self",
+            context={
+                "idempotency_key": asked.idempotency_key, "run_id": str(asked.run_id),
+                "task_id": str(asked.task_id), "step_id": "count",
+            },
+        )  # fmt: skip
+
+        found = call("repo.count_lines", asked, source=upload(lead, tar_gz(PASSING)))
+
+        assert found["execution_id"] != str(forged.pk)
+        with pytest.raises(EvidenceNotOurs):
+            call(
+                "evidence.write", step("write"),
+                artifact_type="inventory", execution_id=str(forged.pk),
+            )  # fmt: skip
+
+
 class TestEvidence:
     def test_of_another_task_is_refused(self, step, lead):
         other = workshop.runner.execute(

@@ -15,6 +15,7 @@ from tools.errors import ToolDenied, ToolQuarantined, ToolRateLimited
 from tools.models import Tool, ToolExecution, ToolExecutionLog, ToolPermission
 from tools.models.execution import EDGES, ENDED
 from tools.sandbox import levels
+from tools.sandbox.collect import parse_output
 from tools.sandbox.session import InfraError
 from tools.services.executions import Outcome
 
@@ -401,6 +402,30 @@ def test_a_run_whose_caller_was_killed_before_it_began_is_done_by_a_worker(lead)
             [str(forgotten.pk)],
         )
         assert cursor.fetchall() == [("tools.run_execution",)]
+
+
+@pytest.mark.parametrize(
+    ("printed", "kept"),
+    [
+        (b'{"a": "x\\u0000y"}', {"a": "x\ufffdy"}),
+        (b'{"a": "\\ud800"}', {"a": "\ufffd"}),
+        (b'{"a": NaN, "b": 1e999}', {"a": None, "b": None}),
+    ],
+)
+def test_what_the_database_cannot_keep_ends_no_run(lead, printed, kept):
+    execution = request(lead)
+    taken = services.take_execution(execution_id=execution.pk, level="none", host="here")
+    output, fault = parse_output(printed, required=True)
+
+    done = services.finish_execution(
+        execution_id=execution.pk, attempt=taken.attempt, outcome=Outcome("ok", output=output)
+    )
+
+    assert (fault, done.status, done.output_data) == ("", "completed", kept)
+
+
+def test_json_nested_beyond_reading_is_no_output():
+    assert parse_output(b"[" * 200_000, required=True)[1]
 
 
 def test_what_was_refused_is_no_error_of_the_installation(lead, uploaded):

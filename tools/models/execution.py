@@ -59,6 +59,9 @@ class ToolExecution(FSMModelMixin, TeamRow):
     version = models.ForeignKey("tools.ToolVersion", models.PROTECT, related_name="executions")
     user = models.ForeignKey("guardian.User", models.PROTECT, related_name="+")
     context = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
+    run_key = models.CharField(
+        max_length=150, blank=True, help_text="`<run>:<step>` that asked; set by server code only."
+    )
     origin = models.CharField(max_length=6, choices=Origin.choices, default=Origin.NONE, blank=True)
     needed_level = models.CharField(max_length=10)
     input_data = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
@@ -106,6 +109,7 @@ class ToolExecution(FSMModelMixin, TeamRow):
         ]
         indexes = [
             models.Index(name="execution_by_tool", fields=["team", "tool", "-id"]),
+            models.Index(name="execution_by_run", fields=["run_key"], condition=~Q(run_key="")),
             models.Index(
                 name="execution_due", fields=["lease_until"], condition=Q(status="running")
             ),

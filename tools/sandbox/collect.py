@@ -29,7 +29,7 @@ def parse_output(stdout: bytes, *, required: bool) -> tuple[dict[str, Any], str]
     """(output object, contract error). Text that is no JSON object becomes {"stdout": text}."""
     try:
         value = json.loads(stdout)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested so deep that nobody can read it
         value = None
     if isinstance(value, dict):
         return value, ""

@@ -15,6 +15,7 @@ from guardian.authority import Actor, service_actor
 from guardian.errors import Invalid
 from guardian.outbox import defer, emit
 from guardian.services import log_error
+from guardian.storable import storable
 from tools import access, events, passport
 from tools.errors import (
     ExecutionNotFound,
@@ -141,11 +142,12 @@ def request_execution(
     queue: bool = True,
     here: Sequence[str] = (),
     rate_limited: bool = True,
+    run_key: str = "",
 ) -> ToolExecution:
     """Ask for one run: checked, allowed, its isolation at hand; then a row, an event and a job.
 
-    `origin="self"` is set by server code only. `queue=False`: the caller runs it in-process with
-    `runner.run()`; `here` are then the levels of its own host.
+    `origin="self"` and `run_key` are set by server code only. `queue=False`: the caller
+    runs it in-process with `runner.run()`; `here` are then the levels of its own host.
     Raises ToolNotFound, ToolDenied, ToolNotActive, Invalid, IsolationUnavailable,
     ToolRateLimited, HandlerMissing, ToolQuarantined.
     """
@@ -168,6 +170,7 @@ def request_execution(
             user=actor.user,
             context=context or {},
             origin=origin,
+            run_key=run_key,
             needed_level=needed,
             input_data=input,
             limits_applied=_limits(found, decision, seconds),
@@ -299,7 +302,7 @@ def finish_execution(*, execution_id: UUID, attempt: int, outcome: Outcome) -> T
     stored = _store_files(execution, outcome.files)
     if stored and output is not None:
         output = {**output, "files": stored}
-    execution.output_data = output
+    execution.output_data = storable(output)
     execution.stdout = _text(outcome.stdout)
     execution.stderr = _text(outcome.stderr)
     execution.error_message = _text(outcome.error)

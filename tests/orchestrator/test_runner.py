@@ -1,0 +1,91 @@
+"""An execution's run: lost jobs, cancelled runs, runs that wait for another host."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from guardian import hosts
+from guardian import services as guardian
+from orchestrator import runner, services
+from orchestrator.models import AgentExecution, PatternRun
+from phases import services as phases
+from phases.models import Task
+
+
+@pytest.fixture
+def execution(team, lead) -> AgentExecution:
+    guardian.build_first_pack()
+    phases.seed_team(team=team)
+    services.seed_patterns()
+    services.seed_agents(team=team)
+    hosts.announce(queues=["agents"], concurrency=1)
+    phases.open_ticket(
+        actor=lead, title="x", workflow="repo_checkup", context={"source": {"kind": "self"}}
+    )
+    services.dispatch(team_id=team.pk)
+    row = AgentExecution.objects.get()
+    services.start_execution(execution_id=row.pk, host="here:1")
+    actor = services.agent_actor(row.instance)
+    services.begin_pattern(execution_id=row.pk, actor=actor)
+    return AgentExecution.objects.select_related("run").get()
+
+
+def jobs_of(execution: AgentExecution) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM procrastinate_jobs WHERE args->>'execution_id' = %s",
+            [str(execution.pk)],
+        )
+        return cursor.fetchone()[0]
+
+
+class TestALostJob:
+    def test_a_run_that_nobody_took_is_offered_again_once(self, execution):
+        before = jobs_of(execution)
+        PatternRun.objects.update(updated_at=timezone.now() - timedelta(seconds=31))
+
+        services.offer_again()
+        services.offer_again()
+
+        assert jobs_of(execution) == before + 1
+
+    def test_its_lease_is_not_kept_beyond_the_deadline(self, execution):
+        now = timezone.now()
+        PatternRun.objects.update(
+            updated_at=now - timedelta(hours=2), deadline=now - timedelta(hours=1)
+        )
+        Task.objects.update(lease_expires_at=now + timedelta(seconds=5))
+
+        assert services.offer_again() == 0
+        assert services.renew_waiting_leases() == 0
+
+
+class TestWaiting:
+    def test_keeps_the_lease_and_holds_no_slot(self, execution, team, lead):
+        _set_state(execution.run, "waiting")
+        Task.objects.update(lease_expires_at=timezone.now() + timedelta(seconds=5))
+        phases.open_ticket(actor=lead, title="next", workflow="repo_checkup")
+
+        assert services.renew_waiting_leases() == 1
+        assert services.dispatch(team_id=team.pk) == 1
+
+
+class TestACancelledRun:
+    def test_fails_the_task_for_a_person_to_look_at(self, execution, lead):
+        services.cancel_run(run_id=execution.run_id, actor=lead, reason="wrong source")
+
+        outcome = runner.conclude(PatternRun.objects.get(pk=execution.run_id), "")
+        services.finish_execution(execution_id=execution.pk, attempt=1, outcome=outcome)
+
+        task = Task.objects.get(pk=execution.task_id)
+        assert (task.status, task.error_code) == ("failed", "run_cancelled")
+
+
+def _set_state(run: PatternRun, state: str) -> None:
+    """As the executor leaves it; by the same edges."""
+    PatternRun.objects.filter(pk=run.pk).update(
+        state="running", lease_until=timezone.now() + timedelta(seconds=45)
+    )
+    PatternRun.objects.filter(pk=run.pk).update(state=state, lease_until=None)
