@@ -34,7 +34,9 @@ def compose(
         "Every figure was observed by a run of Lemnos itself and is stored as an artifact of the"
         " ticket. An execution id names that run; its exit code is the program's own; the"
         " isolation level says what stood between the source and the host; the SHA-256 is taken"
-        " over the stored evidence, so that a changed figure shows.",
+        " over the stored evidence, so that a changed figure shows. Tests run in one process with"
+        " the source they test: a source that wants to can falsify its own result, and the sandbox"
+        " keeps it from everything else.",
     ]
     return "\n\n".join(parts) + "\n", summary
 

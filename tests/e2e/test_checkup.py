@@ -69,8 +69,8 @@ class TestOwnSource:
         assert results["total"] >= 20
         assert (results["passed"], results["failed"]) == (results["total"], 0)
         report = found["report"].artifact_content
+        assert {artifact.source for artifact in found.values()} == {"sandbox"}
         for kind in ("inventory", "test_results", "lint_report"):
-            assert found[kind].source == "sandbox"
             assert found[kind].observation["execution_id"] in report
             assert found[kind].sha256 in report
         assert "self-check subset" in report
@@ -104,7 +104,7 @@ class TestOwnSource:
         assert done.phase.key == "PHASE_DONE", story(team)
         kinds = PhaseGateArtifact.objects.filter(ticket=ticket, source="sandbox")
         assert sorted(kinds.values_list("artifact_type", flat=True)) == [
-            "inventory", "lint_report", "test_results",
+            "inventory", "lint_report", "report", "test_results",
         ]  # fmt: skip
         assert not AgentExecution.objects.still_open().exists()
 
