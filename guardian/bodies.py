@@ -1,6 +1,7 @@
 """Request bodies: strict JSON. Apart from `http`, because DRF imports it early."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,9 +10,11 @@ from rest_framework import parsers
 
 from guardian import errors
 
+MAX_DEPTH = 100
+
 
 class StrictJSONParser(parsers.JSONParser):
-    """JSON of at most 1 MiB, an object, no doubled keys, no NaN."""
+    """JSON of at most 1 MiB, an object, no doubled keys, and only what PostgreSQL can keep."""
 
     def parse(
         self,
@@ -30,9 +33,35 @@ class StrictJSONParser(parsers.JSONParser):
             raise MalformedJson(str(error)[:200]) from error
         if not isinstance(value, dict):
             raise errors.Invalid("The body must be a JSON object.", path="", reason="")
-        if "\\u0000" in raw.decode("utf-8", "replace"):
-            raise errors.Invalid("Text may not hold the character U+0000.")
+        check_storable(value)
         return value
+
+
+def check_storable(value: Any) -> None:
+    """Raises Invalid with the path of the first thing that jsonb or text cannot hold."""
+    # No recursion: the depth is what is judged.
+    todo: list[tuple[Any, str, int]] = [(value, "", 0)]
+    while todo:
+        item, path, depth = todo.pop()
+        if depth > MAX_DEPTH:
+            raise errors.Invalid(path=path[:200], reason=f"is nested more than {MAX_DEPTH} deep")
+        if isinstance(item, str):
+            _check_text(item, path)
+        elif isinstance(item, float) and not math.isfinite(item):
+            raise errors.Invalid(path=path[:200], reason="is a number too large to keep")
+        elif isinstance(item, dict):
+            for key, inner in item.items():
+                _check_text(key, path)
+                todo.append((inner, f"{path}.{key}" if path else key, depth + 1))
+        elif isinstance(item, list):
+            todo.extend((inner, f"{path}[{i}]", depth + 1) for i, inner in enumerate(item))
+
+
+def _check_text(text: str, path: str) -> None:
+    if "\x00" in text:
+        raise errors.Invalid(path=path[:200], reason="may not hold the character U+0000")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise errors.Invalid(path=path[:200], reason="holds half of a surrogate pair")
 
 
 class MalformedJson(errors.Invalid):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -10,9 +11,9 @@ import structlog
 from django.core import signing
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import IntegrityError, OperationalError, transaction
-from django.db.models import Model, Q, QuerySet
-from django.http import Http404, HttpRequest, JsonResponse
+from django.db import DataError, IntegrityError, OperationalError, transaction
+from django.db.models import DateTimeField, Model, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.utils import timezone
 from rest_framework import exceptions, serializers, viewsets
 from rest_framework.request import Request
@@ -179,6 +180,14 @@ def _api_exception(exc: Any) -> errors.DomainError:
     return _converted(code, exc.status_code, str(exc.detail))
 
 
+def _unstorable(exc: Exception) -> errors.DomainError | None:
+    """The last resort for values no check foresaw; None for faults that are our own."""
+    if type(exc) is ValueError and "NUL" not in str(exc):
+        return None
+    log.warning("unstorable_value", error=str(exc)[:200], kind=type(exc).__name__)
+    return _converted("invalid", 400, "The request holds a value that cannot be kept.")
+
+
 def _database_error(exc: OperationalError) -> errors.DomainError:
     log.warning("database_unavailable", error=str(exc)[:200])
     return _converted(
@@ -186,7 +195,7 @@ def _database_error(exc: OperationalError) -> errors.DomainError:
     )
 
 
-_CONVERTERS: list[tuple[type[Exception], Callable[[Any], errors.DomainError]]] = [
+_CONVERTERS: list[tuple[type[Exception], Callable[[Any], errors.DomainError | None]]] = [
     (errors.DomainError, lambda exc: exc),
     (serializers.ValidationError, _validation_error),
     (Http404, lambda _: errors.NotFound()),
@@ -195,6 +204,9 @@ _CONVERTERS: list[tuple[type[Exception], Callable[[Any], errors.DomainError]]] =
     (exceptions.PermissionDenied, _permission_denied),
     (exceptions.APIException, _api_exception),
     (OperationalError, _database_error),
+    (DataError, _unstorable),
+    (UnicodeEncodeError, _unstorable),
+    (ValueError, _unstorable),
 ]
 
 
@@ -222,7 +234,33 @@ def problem_response(
     return JsonResponse(body, status=status, content_type=PROBLEM)
 
 
+def foreign_problem(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """A failure that no API view answered, such as an unknown URL, in the API's shape."""
+    status = response.status_code
+    if status < 400 or not response.headers.get("Content-Type", "").startswith("text/html"):
+        return response
+    code = _BY_STATUS.get(status, "invalid" if status < 500 else "internal_error")
+    answer = problem_response(request, code=code, status=status, detail=_FOREIGN.get(code, ""))
+    for name in ("Allow", "Retry-After"):
+        if name in response.headers:
+            answer[name] = response.headers[name]
+    return answer
+
+
+_FOREIGN = {
+    "not_found": "There is nothing at this address.",
+    "method_not_allowed": "This address does not take this method; Allow names those it takes.",
+    "invalid": "The request is not valid.",
+    "internal_error": "Something went wrong here; it has been logged under the request id.",
+}
+
+
 # Versions
+
+
+def is_whole_number(text: str) -> bool:
+    """Digits 0 to 9 alone: `isdigit` also takes the likes of a superscript two."""
+    return text.isascii() and text.isdecimal()
 
 
 def etag_of(obj: Model) -> str:
@@ -243,7 +281,7 @@ def version_from(request: Request, *, required: bool) -> int | None:
     if header == "*":
         return None
     text = header.removeprefix("W/").strip('"').removeprefix("v")
-    if not text.isdigit() or len(text) > 9:
+    if not is_whole_number(text) or len(text) > 9:
         raise errors.Invalid(path="If-Match", reason='must look like "v3"')
     return int(text)
 
@@ -280,7 +318,7 @@ class Page:
 
 def _limit(request: Request) -> int:
     text = request.query_params.get("limit", "50")
-    if not text.isdigit() or not 1 <= int(text[:9]) <= 200:
+    if not is_whole_number(text) or not 1 <= int(text[:9]) <= 200:
         raise errors.BadFilter(path="limit", reason="must be a whole number from 1 to 200")
     return int(text)
 
@@ -332,7 +370,8 @@ class TeamViewSet(viewsets.GenericViewSet[Any]):
                     reason=f"is unknown; known: {', '.join(sorted(self.filters)) or 'none'}",
                 )
             try:
-                queryset = queryset.filter(**{lookup: _filter_value(lookup, str(value))})
+                wanted = _filter_value(queryset.model, lookup, str(value))
+                queryset = queryset.filter(**{lookup: wanted})
             except (ValueError, TypeError, DjangoValidationError) as error:
                 raise errors.BadFilter(path=name, reason="has a value it cannot take") from error
         return queryset
@@ -369,9 +408,13 @@ class TeamViewSet(viewsets.GenericViewSet[Any]):
             setattr(self, (request.method or "post").lower(), once)
 
 
-def _filter_value(lookup: str, value: str) -> Any:
+def _filter_value(model: type[Model], lookup: str, value: str) -> Any:
     if "\x00" in value:
         raise ValueError("a null character")
+    if isinstance(model._meta.get_field(lookup.split("__", maxsplit=1)[0]), DateTimeField):
+        return _moment(value)
+    if lookup.endswith("__contains"):
+        return [value]
     if lookup.endswith("__in"):
         return [part.strip() for part in value.split(",") if part.strip()]
     if lookup.endswith("__isnull"):
@@ -381,6 +424,12 @@ def _filter_value(lookup: str, value: str) -> Any:
             else _bad()
         )
     return value
+
+
+def _moment(text: str) -> datetime:
+    """A date or time; without a zone it is meant in UTC. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _bad() -> Any:
@@ -398,6 +447,8 @@ def run_once(
     key = request.headers["Idempotency-Key"]
     if len(key) > 255:
         raise errors.Invalid(path="Idempotency-Key", reason="must be at most 255 characters long")
+    if not key.isprintable():
+        raise errors.Invalid(path="Idempotency-Key", reason="must be printable text")
     owner = str(actor.token_id or actor.id)
     body = request.data if isinstance(request.data, dict) else {}
     digest = hashlib.sha256(

@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -77,6 +78,9 @@ class ScopePermission(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         scope = scope_of(view, request.method or "")
         if scope is None:
+            actor_of(request)
+            if not hasattr(view, (request.method or "").lower()):
+                raise MethodNotAllowed(request.method or "")
             return False
         if scope == PUBLIC:
             return True

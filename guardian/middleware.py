@@ -4,7 +4,7 @@ from collections.abc import Callable
 from uuid import uuid4
 
 import structlog
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from guardian import context, disk
 from guardian.errors import ReadOnly
@@ -23,6 +23,29 @@ class RequestContextMiddleware:
         response = self.get_response(request)
         response["X-Request-ID"] = request_id
         return response
+
+
+# `/tools` is an alias of the API's root; its page is elsewhere.
+API_ROOTS = ("/api/", "/tools")
+
+
+class ApiProblemMiddleware:
+    """Under the API's addresses every failure is a problem document, whoever answers it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not request.path.startswith(API_ROOTS):
+            return self.get_response(request)
+        from guardian.http import foreign_problem, problem_response
+
+        # No text of the database holds U+0000, so nothing is found by it either.
+        if "\0" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
+            return problem_response(
+                request, code="invalid", status=400, detail="An address may not hold U+0000."
+            )
+        return foreign_problem(request, self.get_response(request))
 
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

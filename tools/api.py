@@ -16,7 +16,7 @@ from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from guardian.http import StrictSerializer, TeamViewSet, run_once, validated
+from guardian.http import StrictSerializer, TeamViewSet, is_whole_number, run_once, validated
 from guardian.outbox import defer
 from tools import services
 from tools.errors import EmptyFile, ExecutionNotFound, FileTooLarge, ToolQuarantined
@@ -80,7 +80,7 @@ class FileViewSet(TeamViewSet):
     def create(self, request: Request) -> Response:
         """Upload one file of at most 20 MiB; the same bytes again answer the same id."""
         declared = request.META.get("CONTENT_LENGTH") or "0"
-        if declared.isdigit() and int(declared) > MAX_FILE_BYTES + MULTIPART_SLACK:
+        if is_whole_number(declared) and int(declared) > MAX_FILE_BYTES + MULTIPART_SLACK:
             raise FileTooLarge(limit_bytes=MAX_FILE_BYTES)
         name, content, media_type = self._upload(request)
         artifact, new = services.store_file(

@@ -1,0 +1,180 @@
+"""Whatever is sent, the API answers with a problem document and never with a crash."""
+
+import pytest
+
+from guardian import services as guardian
+from phases import services as phases
+
+
+@pytest.fixture
+def ticket(team, lead):
+    phases.seed_team(team=team)
+    return phases.open_ticket(
+        actor=lead, title="t", workflow="software_development", labels=["bug", "ui"]
+    )
+
+
+def code_of(answer):
+    assert answer["Content-Type"] == "application/problem+json", answer.content[:200]
+    assert answer.json()["status"] == answer.status_code
+    assert answer.json()["request_id"]
+    return answer.status_code, answer.json()["code"]
+
+
+class TestBody:
+    @pytest.mark.parametrize(
+        ("value", "path"),
+        [
+            ("1e400", "context.a"),
+            ("-1e400", "context.a"),
+            (r'"\ud800"', "context.a"),
+            (r'{"b":[1,"x\u0000"]}', "context.a.b[1]"),
+            (r'{"\udfff":1}', "context.a"),
+        ],
+    )
+    def test_refuses_what_cannot_be_kept_and_says_where(self, api, lead, ticket, value, path):
+        body = '{"title":"x","context":{"a":' + value + "}}"
+
+        answer = api(lead).post("/api/v1/tickets", body, content_type="application/json")
+
+        assert code_of(answer) == (400, "invalid")
+        assert answer.json()["errors"][0]["path"] == path
+
+    @pytest.mark.parametrize("value", ["NaN", "Infinity", "9" * 5000])
+    def test_refuses_what_is_no_json(self, api, lead, ticket, value):
+        body = '{"title":"x","context":{"a":' + value + "}}"
+
+        answer = api(lead).post("/api/v1/tickets", body, content_type="application/json")
+
+        assert code_of(answer) == (400, "malformed_json")
+
+    def test_refuses_endless_nesting(self, api, lead, ticket):
+        body = '{"title":"x","context":{"a":' + "[" * 150 + "]" * 150 + "}}"
+
+        answer = api(lead).post("/api/v1/tickets", body, content_type="application/json")
+
+        assert code_of(answer) == (400, "invalid")
+
+    def test_takes_a_backslash_before_u0000(self, api, lead, ticket):
+        body = '{"title":"x","context":{"a":"\\\\u0000"}}'
+
+        answer = api(lead).post("/api/v1/tickets", body, content_type="application/json")
+
+        assert answer.json()["context"] == {"a": "\\u0000"}
+
+    def test_takes_whole_characters_beyond_the_basic_plane(self, api, lead, ticket):
+        body = r'{"title":"\ud83d\ude00"}'
+
+        answer = api(lead).post("/api/v1/tickets", body, content_type="application/json")
+
+        assert answer.json()["title"] == "\U0001f600"
+
+    def test_an_artifact_and_a_result_are_judged_alike(self, api, lead, agent, ticket):
+        where = f"/api/v1/tickets/{ticket.pk}/artifacts"
+        body = '{"artifact_type":"x","content":[1e400]}'
+        artifact = api(lead).post(where, body, content_type="application/json")
+        worker = api(agent)
+        task = worker.post(
+            "/api/v1/tasks/claim", {"capabilities": ["analysis"]}, format="json"
+        ).json()["tasks"][0]
+        result = worker.post(
+            f"/api/v1/tasks/{task['id']}/complete",
+            f'{{"fence":{task["lease"]["token"]},"result":{{"x":1e400}}}}',
+            content_type="application/json",
+        )
+
+        assert code_of(artifact) == code_of(result) == (400, "invalid")
+
+    def test_a_number_beyond_the_columns_range_is_no_crash(self, api, agent, ticket):
+        worker = api(agent)
+        task = worker.post(
+            "/api/v1/tasks/claim", {"capabilities": ["analysis"]}, format="json"
+        ).json()["tasks"][0]
+
+        answer = worker.post(
+            f"/api/v1/tasks/{task['id']}/complete",
+            '{"fence":' + "9" * 30 + "}",
+            content_type="application/json",
+        )
+
+        assert answer.status_code in {400, 409}
+        assert code_of(answer)
+
+
+class TestQuestion:
+    def test_finds_tickets_by_label(self, api, lead, ticket):
+        client = api(lead)
+
+        assert len(client.get("/api/v1/tickets?label=bug").json()["results"]) == 1
+        assert client.get("/api/v1/tickets?label=feature").json()["results"] == []
+        assert client.get("/api/v1/tickets?label=%7Bbroken").json()["results"] == []
+
+    @pytest.mark.parametrize("limit", ["²", "٣", "0", "1e3", "-1", "201", "9" * 40])
+    def test_refuses_a_limit_that_is_no_number(self, api, lead, ticket, limit):
+        answer = api(lead).get("/api/v1/tickets", {"limit": limit})
+
+        assert code_of(answer) == (400, "bad_filter")
+
+    @pytest.mark.parametrize("etag", ['"v²"', '"v٣"', '"vv1"', "v-1"])
+    def test_refuses_a_version_that_is_no_number(self, api, lead, ticket, etag):
+        answer = api(lead).patch(
+            f"/api/v1/tickets/{ticket.pk}",
+            {"title": "new"},
+            format="json",
+            headers={"if-match": etag.encode("utf-8").decode("latin-1")},
+        )
+
+        assert code_of(answer) == (400, "invalid")
+
+    @pytest.mark.parametrize(
+        "where",
+        ["board?workflow=%00", "patterns/a%00b", "tickets?search=%00", "runs?pattern=%00"],
+    )
+    def test_refuses_u0000_in_an_address(self, api, lead, ticket, where):
+        assert code_of(api(lead).get(f"/api/v1/{where}"))[0] == 400
+
+    def test_takes_a_date_without_a_zone_as_utc(self, api, lead, ticket):
+        client = api(lead)
+
+        assert client.get("/api/v1/events?created_at__gte=2020-01-01").json()["results"]
+        assert client.get("/api/v1/events?created_at__lte=2020-01-01T10:00").json() == {
+            "results": [],
+            "next": None,
+        }
+        assert code_of(client.get("/api/v1/events?created_at__gte=soon")) == (400, "bad_filter")
+
+    def test_a_key_that_is_no_text_is_refused(self, api, lead, ticket):
+        answer = api(lead).post(
+            "/api/v1/tickets", {"title": "x"}, format="json", headers={"idempotency-key": "a\x00"}
+        )
+
+        assert code_of(answer) == (400, "invalid")
+
+
+class TestAddress:
+    @pytest.mark.parametrize(
+        "where", ["/api/", "/api/v1/nothing", "/api/v1/tickets/zzz", "/tools/nothing/at/all"]
+    )
+    def test_an_unknown_one_is_a_problem(self, api, lead, where):
+        assert code_of(api(lead).get(where)) == (404, "not_found")
+
+    def test_a_method_it_does_not_take_is_a_problem(self, api, lead, db):
+        answer = api(lead).delete("/api/v1/board")
+
+        assert code_of(answer) == (405, "method_not_allowed")
+        assert "GET" in answer["Allow"]
+
+    def test_a_crash_shows_neither_path_nor_class(self, api, lead, monkeypatch):
+        def crash(*_, **__):
+            raise RuntimeError("/srv/secret/path")
+
+        monkeypatch.setattr(guardian, "authenticate_token", crash)
+        monkeypatch.setattr("guardian.limits._judge", crash)
+
+        answer = api(lead).get("/api/v1/tickets")
+
+        assert code_of(answer) == (500, "internal_error")
+        assert b"secret" not in answer.content
+
+    def test_pages_keep_their_own_answers(self, client, db):
+        assert client.get("/nothing")["Content-Type"].startswith("text/html")
