@@ -10,6 +10,7 @@ from uuid import UUID
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.db import InterfaceError, OperationalError
 from django.urls import path
 
 from guardian.authority import require_scope
@@ -22,7 +23,7 @@ from phases.models import Ticket, Workflow
 MESSAGE_BYTES = 64 * 1024
 MESSAGES_PER_SECOND = 20
 NOT_UNDERSTOOD, TOO_BIG, TOO_MANY = 1003, 1009, 1008
-NOT_LOGGED_IN, NOT_ALLOWED = 4401, 4403
+NOT_LOGGED_IN, NOT_ALLOWED, COME_BACK = 4401, 4403, 1012
 
 
 class BoardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
@@ -30,11 +31,25 @@ class BoardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels h
 
     socket: Socket | None = None
     hub: Hub
+    sender: "asyncio.Task[None] | None" = None
     over = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """However it ends, the hub forgets the socket."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._leave()
 
     async def connect(self) -> None:
         # A refusal is said inside an open socket: browsers hide the reason of a failed handshake.
         await self.accept()
+        try:
+            await self._enter()
+        except (OperationalError, InterfaceError):
+            await self.close(COME_BACK)
+
+    async def _enter(self) -> None:
         try:
             visitor, workflow = await database_sync_to_async(_admit)(self.scope)
         except Forbidden:
@@ -45,17 +60,20 @@ class BoardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels h
             return
         self.hub = hub()
         self.received: list[float] = []
-        self.socket = Socket(visitor, (visitor.actor.team_id, workflow.pk))
-        seq = await self.hub.join(self.socket)
+        socket = Socket(visitor, (visitor.actor.team_id, workflow.pk))
+        seq = await self.hub.join(socket)
+        self.socket = socket
         await self.send(
             frames.encode({"type": "hello", "seq": seq, "heartbeat": HEARTBEAT_SECONDS})
         )
-        self.sender = asyncio.create_task(self._send_all(self.socket))
+        self.sender = asyncio.create_task(self._send_all(socket))
 
-    async def disconnect(self, code: int) -> None:
-        if self.socket is not None:
+    async def _leave(self) -> None:
+        socket, self.socket = self.socket, None
+        if self.sender is not None:
             self.sender.cancel()
-            await self.hub.leave(self.socket)
+        if socket is not None:
+            await self.hub.leave(socket)
 
     async def _send_all(self, socket: Socket) -> None:
         with suppress(OSError):  # they left in the middle of a frame
@@ -84,7 +102,12 @@ class BoardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels h
             message = json.loads(text_data)
         except (ValueError, RecursionError):
             message = None
-        if not isinstance(message, dict) or not await self._obey(self.socket, message):
+        try:
+            understood = isinstance(message, dict) and await self._obey(self.socket, message)
+        except (OperationalError, InterfaceError):
+            await self.close(COME_BACK)  # the database went away: nothing is lost
+            return
+        if not understood:
             await self.close(NOT_UNDERSTOOD)
 
     async def _obey(self, socket: Socket, message: dict[str, Any]) -> bool:

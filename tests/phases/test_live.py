@@ -7,7 +7,7 @@ import subprocess
 import sysconfig
 import threading
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -504,6 +504,59 @@ class TestResume:
                     await page.hear("patch", seconds=2)
 
         asyncio.run(scene())
+
+
+class TestWithoutTheDatabase:
+    def test_sends_a_page_away_and_tells_the_news_when_it_is_back(self, lead, team, outage):
+        ticket = open_ticket(lead)
+        relay.run_once()
+
+        def rename(title):
+            services.update_ticket(
+                actor=lead, ticket_id=ticket.pk, version=None, changes={"title": title}
+            )
+            relay.run_once()
+
+        async def scene():
+            async with Page(lead).connected() as staying, Page(lead).connected() as asking:
+                staying.seq = (await staying.hear("hello"))["seq"]
+                await asking.hear("hello")
+                await in_thread(rename)("Before")
+                await staying.hear("patch")
+                with outage():
+                    await asking.socket.say({"resume_from": 0})
+                    code = await closed_with(asking)
+                    late = await close_code(*asking.address)
+                    await asyncio.sleep(1.5)
+                await in_thread(rename)("After")
+                await staying.hear("patch", seconds=10)
+            return code, late, hub.hub()._sockets
+
+        assert asyncio.run(scene()) == (1012, 1012, {})
+
+
+async def closed_with(page) -> int:
+    while True:
+        message = await page.socket.app.receive_output(5)
+        if message["type"] == "websocket.close":
+            return message["code"]
+
+
+@pytest.fixture
+def outage():
+    """`with outage():` no new connection reaches the database."""
+
+    @contextmanager
+    def away():
+        address = connections.settings["default"]
+        before = address["HOST"]
+        address["HOST"] = "/nowhere"
+        try:
+            yield
+        finally:
+            address["HOST"] = before
+
+    return away
 
 
 def test_redis_wakes_the_hub_long_before_its_next_look(lead, team, tmp_path, settings, monkeypatch):
