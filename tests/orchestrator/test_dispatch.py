@@ -1,5 +1,7 @@
 """Choosing an agent, giving it a task, and ending both together."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -307,6 +309,30 @@ class TestExecution:
         assert services.sweep_executions() == 0
 
 
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+class TestRaces:
+    def test_four_dispatchers_place_each_task_once_and_overfill_nobody(self, team, lead, crew):
+        for number in range(6):
+            phases.open_ticket(actor=lead, title=f"No. {number}", workflow="repo_checkup")
+        start = threading.Barrier(4)
+
+        def round_of_placing() -> int:
+            start.wait()
+            try:
+                return services.dispatch(team_id=team.pk)
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            placed = [f.result() for f in [pool.submit(round_of_placing) for _ in range(4)]]
+
+        rows = AgentExecution.objects.all()
+        assert sum(placed) == rows.count() == 2  # what the inventory agent can hold
+        assert len({row.task_id for row in rows}) == 2
+        assert Task.objects.held().count() == 2
+
+
 class TestDatabase:
     def test_one_execution_per_task_and_fence(self, execution):
         with pytest.raises(IntegrityError, match="execution_is_one_per_task_and_fence"):
@@ -326,6 +352,15 @@ class TestDatabase:
     def test_published_content_never_changes(self, crew):
         with pytest.raises(IntegrityError, match="fixed"), transaction.atomic():
             AgentVersion.objects.update(content={})
+
+    def test_every_edge_of_an_agents_state_is_open(self, crew):
+        instance = AgentInstance.objects.filter(pk=crew["report"].pk)
+
+        for source, target in INSTANCE_EDGES:
+            _force(crew["report"], source)
+            instance.update(state=target)
+
+            assert instance.get().state == target
 
     def test_every_pair_of_agent_states_that_is_no_edge_is_refused(self, crew):
         states = AgentInstance.State.values
