@@ -33,6 +33,7 @@ class OpenTasks(DomainError):
 class TicketClosed(IllegalTransition):
     """This ticket is closed."""
 
+    code = "ticket_closed"
     remedy = "Reopen it first."
 
 

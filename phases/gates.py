@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import Q
+from django.db.models import BooleanField, ExpressionWrapper, Q
 
 from phases.models import GateRequirement, Phase, PhaseGateArtifact, Task, Ticket
 
@@ -48,10 +48,12 @@ class Evaluation:
     status: str
     evaluation: str
     criteria: list[Criterion] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def reasons(self) -> list[str]:
-        return [c.reason for c in self.criteria if c.required and not c.met and c.reason]
+        unmet = [c.reason for c in self.criteria if c.required and not c.met and c.reason]
+        return unmet if self.passed else [*unmet, *self.notes]
 
     @property
     def passed(self) -> bool:
@@ -88,7 +90,7 @@ def inputs_digest(ticket: Ticket, phase: Phase) -> str:
         PhaseGateArtifact.objects.filter(Q(phase=phase) | Q(artifact_type="code_changes"))
         .filter(ticket=ticket)
         .order_by("id")
-        .values_list("id", "sha256", "source", "verified_by", "visit")
+        .values_list("id", "sha256", "source", "verified_by", "visit", "recorded_at")
     )
     facts = [ticket.visit, phase.expected_outputs, list(asked), list(tasks), list(evidence)]
     text = json.dumps(facts, sort_keys=True, cls=DjangoJSONEncoder)
@@ -141,12 +143,7 @@ def _judge_artifact(
     kind = str(requirement.parameters.get("artifact_type", ""))
     rules: dict[str, Any] = requirement.parameters.get("rules", {})
     found.artifact_type = kind
-    artifact = (
-        PhaseGateArtifact.objects.filter(ticket=ticket, phase=phase, artifact_type=kind)
-        .select_related("collected_by", "verified_by")
-        .order_by("-created_at", "-id")
-        .first()
-    )
+    artifact = _weightiest(ticket, phase, kind)
     if artifact is None:
         found.missing = True
         found.reason = f"There is no {_words(kind)} yet."
@@ -156,7 +153,7 @@ def _judge_artifact(
     found.observation = artifact.observation
     self_evident = bool(rules) and set(rules) <= _SELF_EVIDENT
     found.level = "verified" if artifact.is_verified or self_evident else "reported"
-    found.stale = _is_stale(ticket, artifact)
+    found.stale = not artifact.is_fresh
     faults = [text for name, value in rules.items() for text in _check(name, value, artifact)]
     enough = found.level == "verified" or requirement.min_evidence == "reported"
     found.met = not faults and enough and not found.stale
@@ -170,14 +167,29 @@ def _judge_artifact(
     return found
 
 
-def _is_stale(ticket: Ticket, artifact: PhaseGateArtifact) -> bool:
-    if artifact.visit != ticket.visit:
-        return True
-    if artifact.artifact_type not in _ABOUT_CODE:
-        return False
-    return PhaseGateArtifact.objects.filter(
-        ticket=ticket, artifact_type="code_changes", created_at__gt=artifact.created_at
-    ).exists()
+def _weightiest(ticket: Ticket, phase: Phase, kind: str) -> Any:
+    """Of a type the piece that counts: fresh before stale, observed before said, then the newest.
+
+    Else whoever speaks last would outweigh what our own run has seen. Carries `is_fresh`.
+    """
+    evidence = PhaseGateArtifact.objects.filter(ticket=ticket)
+    fresh = Q(visit=ticket.visit)
+    if kind in _ABOUT_CODE:
+        code = evidence.filter(artifact_type="code_changes").order_by("-recorded_at")
+        changed_at = code.values_list("recorded_at", flat=True).first()
+        if changed_at is not None:
+            fresh &= Q(recorded_at__gte=changed_at)
+    observed = ~Q(source=PhaseGateArtifact.Source.REPORTED)
+    return (
+        evidence.filter(phase=phase, artifact_type=kind)
+        .annotate(
+            is_fresh=ExpressionWrapper(fresh, BooleanField()),
+            is_observed=ExpressionWrapper(observed, BooleanField()),
+        )
+        .select_related("collected_by", "verified_by")
+        .order_by("-is_fresh", "-is_observed", "-recorded_at", "-id")
+        .first()
+    )
 
 
 def _check(name: str, value: Any, artifact: PhaseGateArtifact) -> list[str]:

@@ -35,7 +35,7 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
     artifacts = list(
         PhaseGateArtifact.objects.filter(ticket=ticket)
         .select_related("phase", "collected_by", "verified_by")
-        .order_by("-created_at", "-id")[:50]
+        .order_by("-recorded_at", "-id")[:50]
     )
     # A blocked ticket is asked again by the gate it was stopped at.
     stopped = ticket.is_blocked and ticket.previous_phase is not None
@@ -199,7 +199,9 @@ def _report(ticket: Ticket, artifacts: list[PhaseGateArtifact]) -> str:
     """The text a finished ticket was for."""
     if ticket.status != Ticket.Status.COMPLETED:
         return ""
-    found = next((a for a in artifacts if a.artifact_type == "report"), None)
+    reports = [a for a in artifacts if a.artifact_type == "report"]
+    # What Lemnos observed comes before what somebody said, however late.
+    found = max(reports, key=lambda a: (a.is_verified, a.recorded_at), default=None)
     content = found.artifact_content if found else ""
     return content[:CONTENT_SHOWN] if isinstance(content, str) else ""
 

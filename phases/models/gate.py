@@ -4,6 +4,7 @@ import pgtrigger
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 
 from guardian.models import TeamQuerySet, TeamRow
 from phases.models.task import Task
@@ -37,6 +38,9 @@ class PhaseGateArtifact(TeamRow):
     verified_by = models.ForeignKey(
         "guardian.User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False
     )
+
+    # When these bytes were last handed in or observed: seeing them again makes them fresh again.
+    recorded_at = models.DateTimeField(default=timezone.now)
 
     objects = TeamQuerySet.as_manager()
 

@@ -15,6 +15,7 @@ from guardian.outbox import emit
 from phases import claims, events
 from phases.errors import CancelRequested
 from phases.models import Task
+from phases.results import check_result
 from phases.services.leases import lease_lost
 from phases.services.tasks import make_ready
 
@@ -39,8 +40,9 @@ def complete_task(
     """End a task with its result: (task, tasks that became claimable by it).
 
     Again with the same fence and result: the same answer, no second effect.
-    Raises LeaseLost, CancelRequested, NotFound; an older fence writes nothing.
+    Raises Invalid, LeaseLost, CancelRequested, NotFound; an older fence writes nothing.
     """
+    check_result(result)
     done, children = claims.finish(
         task_id=task_id, team_id=actor.team_id, holder_id=actor.id, fence=fence, result=result
     )

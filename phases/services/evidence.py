@@ -5,16 +5,18 @@ import json
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import DataError, transaction
+from django.utils import timezone
 
 from guardian.authority import Actor
 from guardian.errors import Invalid, NotFound, SelfReview
+from guardian.models import User
 from guardian.outbox import emit
 from phases import events
+from phases.errors import TicketClosed
 from phases.gates import Evaluation, evaluate, inputs_digest
 from phases.models import Phase, PhaseGateArtifact, PhaseGateResult, Task, Ticket
-
-CONTENT_LIMIT_BYTES = 256 * 1024
+from phases.results import fault_in_artifact, fault_in_content
 
 
 def digest(content: Any) -> str:
@@ -37,14 +39,32 @@ def add_artifact(
 ) -> tuple[PhaseGateArtifact, bool]:
     """Evidence that somebody reports: (artifact, new). The same bytes again are known.
 
-    Raises NotFound, Invalid.
+    Raises NotFound, TicketClosed, Invalid.
     """
-    ticket = Ticket.objects.select_related("phase").filter(pk=ticket_id, team=actor.team).first()
+    ticket = (
+        # Locked, so that it does not close between this look and the row.
+        Ticket.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("phase")
+        .filter(pk=ticket_id, team=actor.team)
+        .first()
+    )
     if ticket is None:
         raise NotFound("There is no such ticket.")
-    return _store(
-        ticket=ticket, actor=actor, kind=artifact_type, path=path, content=content, task=task
+    if not ticket.is_open:
+        raise TicketClosed
+    artifact, new = _store(
+        ticket=ticket,
+        collector=actor.user,
+        kind=artifact_type,
+        path=path,
+        content=content,
+        task=task,
     )
+    if new:
+        _tell(artifact, actor)
+    else:
+        _report_again(artifact)
+    return artifact, new
 
 
 @transaction.atomic
@@ -68,23 +88,27 @@ def record_evidence(
     )
     if task is None or task.ticket_id != ticket_id:
         raise NotFound("There is no such task.")
-    artifact, _ = _store(
+    seen = {**observation, "sha256": digest(content)}
+    artifact, new = _store(
         ticket=task.ticket,
-        actor=actor,
+        collector=actor.user,
         kind=artifact_type,
         path=path,
         content=content,
         task=task,
         source=PhaseGateArtifact.Source.SANDBOX,
-        observation={**observation, "sha256": digest(content)},
+        observation=seen,
     )
+    if not new:
+        _observe_again(artifact, actor=actor, task=task, observation=seen)
+    _tell(artifact, actor)
     return artifact
 
 
 def _store(
     *,
     ticket: Ticket,
-    actor: Actor,
+    collector: User,
     kind: str,
     path: str,
     content: Any,
@@ -92,9 +116,9 @@ def _store(
     source: str = PhaseGateArtifact.Source.REPORTED,
     observation: dict[str, Any] | None = None,
 ) -> tuple[PhaseGateArtifact, bool]:
-    if len(json.dumps(content, ensure_ascii=False).encode()) > CONTENT_LIMIT_BYTES:
-        raise Invalid(path="content", reason="must be at most 256 KiB")
-    artifact, new = PhaseGateArtifact.objects.get_or_create(
+    if reason := fault_in_content(content):
+        raise Invalid(path="content", reason=reason)
+    return PhaseGateArtifact.objects.get_or_create(
         ticket=ticket,
         phase=task.phase if task else ticket.phase,
         visit=ticket.visit,
@@ -105,24 +129,60 @@ def _store(
             "team": ticket.team,
             "artifact_content": content,
             "task": task,
-            "collected_by": actor.user,
+            "collected_by": collector,
             "source": source,
             "observation": observation,
         },
     )
-    if not new and observation is not None and not artifact.is_verified:
-        artifact.source, artifact.observation = source, observation
-        artifact.save(update_fields=["source", "observation", "updated_at"])
-    if new:
-        emit(
-            events.ARTIFACT_ADDED,
-            subject=artifact,
-            actor=actor,
-            ticket_id=str(ticket.pk),
-            artifact_type=kind,
-            origin=source,
-        )
-    return artifact, new
+
+
+def _observe_again(
+    artifact: PhaseGateArtifact, *, actor: Actor, task: Task, observation: dict[str, Any]
+) -> None:
+    """Our own run saw these bytes, again or for the first time: it is the newest that we know."""
+    artifact.source = PhaseGateArtifact.Source.SANDBOX
+    artifact.observation = observation
+    artifact.collected_by, artifact.verified_by = actor.user, None
+    artifact.task = task
+    artifact.recorded_at = timezone.now()
+    artifact.save(
+        update_fields=[
+            "source",
+            "observation",
+            "collected_by",
+            "verified_by",
+            "task",
+            "recorded_at",
+            "updated_at",
+        ]
+    )
+
+
+def _report_again(artifact: PhaseGateArtifact) -> None:
+    """Who goes back to an earlier version means it; what was observed gets no fresher by words."""
+    if artifact.is_verified:
+        return
+    newer = PhaseGateArtifact.objects.filter(
+        ticket_id=artifact.ticket_id,
+        phase_id=artifact.phase_id,
+        visit=artifact.visit,
+        artifact_type=artifact.artifact_type,
+        recorded_at__gt=artifact.recorded_at,
+    )
+    if newer.exists():
+        artifact.recorded_at = timezone.now()
+        artifact.save(update_fields=["recorded_at", "updated_at"])
+
+
+def _tell(artifact: PhaseGateArtifact, actor: Actor | None) -> None:
+    emit(
+        events.ARTIFACT_ADDED,
+        subject=artifact,
+        actor=actor,
+        ticket_id=str(artifact.ticket_id),
+        artifact_type=artifact.artifact_type,
+        origin=artifact.source,
+    )
 
 
 @transaction.atomic
@@ -148,34 +208,47 @@ def verify_artifact(
         )
         artifact.verified_by = actor.user if confirm else None
         artifact.save(update_fields=["source", "verified_by", "updated_at"])
-        emit(
-            events.ARTIFACT_ADDED,
-            subject=artifact,
-            actor=actor,
-            ticket_id=str(ticket_id),
-            artifact_type=artifact.artifact_type,
-            origin=artifact.source,
-        )
+        _tell(artifact, actor)
     return artifact
 
 
-def harvest(ticket: Ticket) -> None:
-    """Take the artifacts that completed tasks of this phase handed in, each once."""
-    from guardian.authority import actor_for
+def harvest(ticket: Ticket) -> list[str]:
+    """Take the artifacts that completed tasks of this phase handed in, each once.
 
+    Returns in plain words what could not be taken: one odd item must not hold up a ticket.
+    """
+    left: list[str] = []
     done = Task.objects.filter(ticket=ticket, phase=ticket.phase, status=Task.Status.COMPLETED)
     for task in done.select_related("last_holder", "phase").order_by("completed_at", "id"):
         found = task.result.get("artifacts") if isinstance(task.result, dict) else None
-        for item in found if isinstance(found, list) else []:
-            if isinstance(item, dict) and item.get("type") and task.last_holder is not None:
-                _store(
-                    ticket=ticket,
-                    actor=actor_for(task.last_holder, ticket.team),
-                    kind=str(item["type"])[:64],
-                    path=str(item.get("path", ""))[:500],
-                    content=item.get("content"),
-                    task=task,
-                )
+        for number, item in enumerate(found if isinstance(found, list) else [], start=1):
+            if reason := _take(ticket, task, item):
+                left.append(f"Artifact {number} of “{task.title}” was left out: {reason}.")
+    return left
+
+
+def _take(ticket: Ticket, task: Task, item: Any) -> str:
+    """Store one item; the reason where that cannot be."""
+    if fault := fault_in_artifact(item):
+        return " ".join(part for part in fault if part)
+    if task.last_holder is None:
+        return "nobody is known to have handed it in"
+    try:
+        with transaction.atomic():
+            artifact, new = _store(
+                ticket=ticket,
+                # Kept by name even where the holder has left the team since.
+                collector=task.last_holder,
+                kind=item["type"],
+                path=item.get("path", ""),
+                content=item.get("content"),
+                task=task,
+            )
+    except DataError:
+        return "the database cannot keep it"
+    if new:
+        _tell(artifact, None)
+    return ""
 
 
 @transaction.atomic
@@ -198,10 +271,11 @@ def validate_gate(
     )
     if asked is None:
         raise NotFound("There is no such phase.")
-    harvest(ticket)
+    left = harvest(ticket)
     # Taken first: a change during the evaluation then counts as one after it.
     inputs = inputs_digest(ticket, asked)
     outcome = evaluate(ticket, asked)
+    outcome.notes.extend(left)
     result = PhaseGateResult.objects.create(
         team=ticket.team,
         ticket=ticket,
@@ -212,6 +286,7 @@ def validate_gate(
         validation_result={
             "requirements": [c.as_dict() for c in outcome.criteria],
             "inputs": inputs,
+            "notes": outcome.notes,
         },
         blocking_reasons=outcome.reasons,
         validated_by=actor.user,
