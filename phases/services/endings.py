@@ -48,7 +48,7 @@ def complete_task(
     )
     if not done:
         return _completed_before(actor, task_id, fence, result)
-    task = Task.objects.select_related("ticket", "phase").get(pk=task_id)
+    task = Task.objects.select_related("phase").get(pk=task_id)
     end_task(task=task, reason="completed")
     make_ready(children)
     unblocked = [str(child) for child in children]
