@@ -18,6 +18,7 @@ from django.utils import timezone
 from rest_framework import exceptions, serializers, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.encoders import JSONEncoder
 from rest_framework.views import APIView
 
 from guardian import context, errors
@@ -38,6 +39,8 @@ __all__ = [
     "actor_of",
     "client_address",
     "etag_of",
+    "is_whole_number",
+    "once",
     "problem_response",
     "run_once",
     "session_actor",
@@ -438,11 +441,29 @@ def _bad() -> Any:
 
 # Idempotency
 
+_KEPT_HEADERS = frozenset({"ETag", "Location", "Retry-After"})
+
+
+def once(
+    view: APIView, request: Request, work: Callable[[], Response], *, fingerprint: str = ""
+) -> Response:
+    """The work, at most once if the request carries an Idempotency-Key."""
+    if not request.headers.get("Idempotency-Key"):
+        return work()
+    return run_once(request, work, on_error=view.handle_exception, fingerprint=fingerprint)
+
 
 def run_once(
-    request: Request, work: Callable[[], Response], *, on_error: Callable[[Exception], Response]
+    request: Request,
+    work: Callable[[], Response],
+    *,
+    on_error: Callable[[Exception], Response],
+    fingerprint: str = "",
 ) -> Response:
-    """Run a POST at most once per (owner, Idempotency-Key); its answer commits with its effect."""
+    """Run a POST at most once per (owner, Idempotency-Key); its answer commits with its effect.
+
+    `fingerprint` stands for a body that is no JSON.
+    """
     actor = actor_of(request)
     key = request.headers["Idempotency-Key"]
     if len(key) > 255:
@@ -450,7 +471,7 @@ def run_once(
     if not key.isprintable():
         raise errors.Invalid(path="Idempotency-Key", reason="must be printable text")
     owner = str(actor.token_id or actor.id)
-    body = request.data if isinstance(request.data, dict) else {}
+    body = fingerprint or (request.data if isinstance(request.data, dict) else {})
     digest = hashlib.sha256(
         json.dumps([request.method, request.path, body], sort_keys=True, default=str).encode()
     ).hexdigest()
@@ -468,6 +489,7 @@ def run_once(
             return Response(
                 stored.body,
                 status=stored.status,
+                content_type=PROBLEM if stored.status >= 400 else None,
                 headers={**stored.headers, "Idempotency-Replayed": "true"},
             )
         response = _attempt(work, on_error)
@@ -478,7 +500,7 @@ def run_once(
                 request_hash=digest,
                 status=response.status_code,
                 body=_plain_value(response.data),
-                headers={k: v for k, v in response.headers.items() if k in {"ETag", "Location"}},
+                headers={k: v for k, v in response.headers.items() if k in _KEPT_HEADERS},
                 created_at=timezone.now(),
             )
         return response
@@ -496,4 +518,5 @@ def _attempt(work: Callable[[], Response], on_error: Callable[[Exception], Respo
 
 
 def _plain_value(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=str))
+    """As the answer's own renderer writes it, so that a replay has the same bytes."""
+    return json.loads(json.dumps(value, cls=JSONEncoder))

@@ -73,9 +73,8 @@ class LemnosSchema(AutoSchema):
         return str(scope) if scope else None
 
     def _is_idempotent(self) -> bool:
-        return getattr(self.view, "action", None) in getattr(
-            self.view, "idempotent_actions", frozenset()
-        )
+        key = getattr(self.view, "action", None) or self.method.lower()
+        return key in getattr(self.view, "idempotent_actions", frozenset())
 
 
 IDEMPOTENCY_KEY = {

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from guardian.http import actor_of, validated
+from guardian.http import actor_of, once, validated
 from memory import services as memory
 from orchestrator.serializers import Claim, ClaimOne, Complete, Fail, Heartbeat, Release
 from orchestrator.services import attempt_id
@@ -18,7 +18,7 @@ from phases import services as phases
 RETRY_AFTER_SECONDS = 5
 
 
-def _claimed(claim: Any, lease_seconds: int, context: dict[str, Any]) -> dict[str, Any]:
+def _claimed(claim: Any, lease_seconds: int) -> dict[str, Any]:
     task = claim.task
     phase = task.phase
     return {
@@ -53,7 +53,6 @@ def _claimed(claim: Any, lease_seconds: int, context: dict[str, Any]) -> dict[st
             }
             for lock in claim.locks
         ],
-        "memory": context,
         "feedback": None,
     }
 
@@ -62,50 +61,65 @@ class ClaimView(APIView):
     """Take work: an empty list means there is none now."""
 
     scopes = {"post": "tasks:work"}
+    idempotent_actions = frozenset({"post"})
 
     @extend_schema(request=Claim, responses=OpenApiTypes.OBJECT)
     def post(self, request: Request) -> Response:
         actor = actor_of(request)
         body = validated(Claim, request.data)
         body.setdefault("capabilities", [])
-        claims = phases.claim_tasks(actor=actor, **body)
-        return Response(
-            {
-                "tasks": [_answer(claim, body["lease_seconds"]) for claim in claims],
-                "retry_after_seconds": RETRY_AFTER_SECONDS,
-            }
-        )
+
+        def claim() -> Response:
+            claims = phases.claim_tasks(actor=actor, **body)
+            return Response(
+                {
+                    "tasks": [_claimed(claim, body["lease_seconds"]) for claim in claims],
+                    "retry_after_seconds": RETRY_AFTER_SECONDS,
+                }
+            )
+
+        return _remembering(actor.team_id, once(self, request, claim))
 
 
 class ClaimOneView(APIView):
     """Take this one task."""
 
     scopes = {"post": "tasks:work"}
+    idempotent_actions = frozenset({"post"})
 
     @extend_schema(request=ClaimOne, responses=OpenApiTypes.OBJECT)
     def post(self, request: Request, pk: UUID) -> Response:
         body = validated(ClaimOne, request.data)
         body.setdefault("capabilities", [])
-        claims = phases.claim_tasks(actor=actor_of(request), task_id=pk, **body)
-        return Response({"tasks": [_answer(claim, body["lease_seconds"]) for claim in claims]})
+        actor = actor_of(request)
+
+        def claim() -> Response:
+            claims = phases.claim_tasks(actor=actor, task_id=pk, **body)
+            return Response({"tasks": [_claimed(claim, body["lease_seconds"]) for claim in claims]})
+
+        return _remembering(actor.team_id, once(self, request, claim))
 
 
-def _answer(claim: Any, lease_seconds: int) -> dict[str, Any]:
-    task = claim.task
-    context = memory.task_context(
-        team_id=task.team_id,
-        task_type=task.task_type,
-        title=task.title,
-        description=task.description,
-    )
-    # Shown from here on, so a later revocation can name this run.
-    memory.record_uses(
-        team_id=task.team_id,
-        run_id=attempt_id(task_id=task.pk, fence=task.fence),
-        task_id=task.pk,
-        record_ids=[UUID(str(hit["id"])) for hit in context["similar"] + context["cautions"]],
-    )
-    return _claimed(claim, lease_seconds, context)
+def _remembering(team_id: UUID, answer: Response) -> Response:
+    """The answer with what memory knows: asked after the claim's transaction, for it may wait."""
+    if answer.status_code >= 400:
+        return answer
+    for task in answer.data["tasks"]:
+        task["memory"] = memory.task_context(
+            team_id=team_id,
+            task_type=task["task_type"],
+            title=task["title"],
+            description=task["description"],
+        )
+        hits = task["memory"]["similar"] + task["memory"]["cautions"]
+        # Shown from here on, so a later revocation can name this run.
+        memory.record_uses(
+            team_id=team_id,
+            run_id=attempt_id(task_id=UUID(task["id"]), fence=task["lease"]["token"]),
+            task_id=UUID(task["id"]),
+            record_ids=[UUID(str(hit["id"])) for hit in hits],
+        )
+    return answer
 
 
 class HeartbeatView(APIView):
@@ -134,23 +148,31 @@ class CompleteView(APIView):
     """It is done."""
 
     scopes = {"post": "tasks:work"}
+    idempotent_actions = frozenset({"post"})
 
     @extend_schema(request=Complete, responses=OpenApiTypes.OBJECT)
     def post(self, request: Request, pk: UUID) -> Response:
-        task, unblocked = phases.complete_task(
-            actor=actor_of(request), task_id=pk, **validated(Complete, request.data)
-        )
-        return Response({"status": task.status, "unblocked": [str(u) for u in unblocked]})
+        body = validated(Complete, request.data)
+
+        def complete() -> Response:
+            task, unblocked = phases.complete_task(actor=actor_of(request), task_id=pk, **body)
+            return Response({"status": task.status, "unblocked": [str(u) for u in unblocked]})
+
+        return once(self, request, complete)
 
 
 class FailView(APIView):
     """It went wrong."""
 
     scopes = {"post": "tasks:work"}
+    idempotent_actions = frozenset({"post"})
 
     @extend_schema(request=Fail, responses=OpenApiTypes.OBJECT)
     def post(self, request: Request, pk: UUID) -> Response:
         body = validated(Fail, request.data)
+        return once(self, request, lambda: self._fail(request, pk, body))
+
+    def _fail(self, request: Request, pk: UUID, body: dict[str, Any]) -> Response:
         task = phases.fail_task(
             actor=actor_of(request), task_id=pk, fence=body["fence"], **body["error"]
         )
@@ -173,10 +195,14 @@ class ReleaseView(APIView):
     """Somebody else may have it."""
 
     scopes = {"post": "tasks:work"}
+    idempotent_actions = frozenset({"post"})
 
     @extend_schema(request=Release, responses=OpenApiTypes.OBJECT)
     def post(self, request: Request, pk: UUID) -> Response:
-        task = phases.release_task(
-            actor=actor_of(request), task_id=pk, **validated(Release, request.data)
-        )
-        return Response({"status": task.status})
+        body = validated(Release, request.data)
+
+        def release() -> Response:
+            task = phases.release_task(actor=actor_of(request), task_id=pk, **body)
+            return Response({"status": task.status})
+
+        return once(self, request, release)

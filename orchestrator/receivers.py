@@ -1,5 +1,8 @@
 """What the orchestrator does when it hears of work: both halves, since siblings are strangers."""
 
+import json
+from typing import Any
+
 from guardian import events as guardian_events
 from guardian.models import Event, Team
 from guardian.outbox import on
@@ -79,10 +82,12 @@ def _remember(event: Event, *, success: bool) -> None:
     task = Task.objects.select_related("ticket").filter(pk=event.subject_id).first()
     if task is None or task.last_holder_id is None:
         return
+    result = task.result if isinstance(task.result, dict) else {}
+    decisions = result.get("decisions")
     lines = [
         task.ticket.title,
-        str(task.result.get("summary", "")),
-        *(str(decision) for decision in task.result.get("decisions", [])),
+        _text(result.get("summary")),
+        *map(_text, decisions if isinstance(decisions, list) else [decisions]),
         task.error_message,
     ]
     memory.remember_task(
@@ -104,3 +109,10 @@ def _remember(event: Event, *, success: bool) -> None:
             for artifact in task.artifacts.exclude(source="reported").order_by("id")
         ],
     )
+
+
+def _text(value: Any) -> str:
+    """A remark as text; rows of before its shape was checked may hold anything."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)

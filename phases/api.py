@@ -8,19 +8,16 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from guardian import errors
-from guardian.http import TeamViewSet, actor_of, etag_of, validated, version_from
-from phases import board, services
-from phases.models import BoardColumn, Task, Ticket, Workflow
+from guardian.http import TeamViewSet, etag_of, validated, version_from
+from phases import services
+from phases.models import Task, Ticket, Workflow
 from phases.serializers import (
     ArtifactCreate,
     ArtifactSerializer,
-    BoardCardsQuestion,
     CancelTask,
     HistorySerializer,
-    MoveCard,
     PhaseQuestion,
     Reason,
     TaskCreate,
@@ -94,7 +91,11 @@ class TicketViewSet(TeamViewSet):
     def transition(self, request: Request, pk: UUID) -> Response:
         body = validated(Transition, request.data)
         version = version_from(request, required=False)
-        moved = services.transition(actor=self.actor, ticket_id=pk, version=version, **body)
+        try:
+            moved = services.transition(actor=self.actor, ticket_id=pk, version=version, **body)
+        except errors.DomainError as refusal:
+            # An answer, no exception: under a key, undoing it would also undo the gate's result.
+            return self.handle_exception(refusal)
         return Response(
             {
                 "previous_phase": moved.from_phase.key,
@@ -244,55 +245,3 @@ class WorkflowViewSet(TeamViewSet):
     serializer_class = WorkflowSerializer
     scopes = {"list": "tickets:read", "retrieve": "tickets:read"}
     filters = {"key": "key"}
-
-
-class BoardView(APIView):
-    """The whole board of a workflow, and the number its live frames go on from."""
-
-    scopes = {"get": "tickets:read"}
-
-    @extend_schema(responses=OpenApiTypes.OBJECT)
-    def get(self, request: Request) -> Response:
-        key = request.query_params.get("workflow", "")
-        flows = Workflow.objects.for_team(actor_of(request).team_id)
-        flow = flows.filter(key=key).first() if key else flows.filter(is_default=True).first()
-        if flow is None:
-            raise errors.NotFound("There is no such workflow.")
-        return Response(board.snapshot(flow))
-
-
-class BoardCardsView(APIView):
-    """The next fifty cards of a column, behind the last one a page shows."""
-
-    scopes = {"get": "tickets:read"}
-
-    @extend_schema(parameters=[BoardCardsQuestion], responses=OpenApiTypes.OBJECT)
-    def get(self, request: Request) -> Response:
-        asked = validated(BoardCardsQuestion, request.query_params.dict())
-        column = (
-            BoardColumn.objects.for_team(actor_of(request).team_id)
-            .filter(workflow__key=asked["workflow"], key=asked["column"])
-            .prefetch_related("phases")
-            .first()
-        )
-        if column is None:
-            raise errors.NotFound("There is no such column.")
-        after = Ticket.objects.filter(pk=asked["after"], team_id=column.team_id).first()
-        if after is None:
-            raise errors.NotFound("There is no such ticket.")
-        return Response(board.more(column, after))
-
-
-class BoardMoveView(APIView):
-    """Move a card, by hand."""
-
-    scopes = {"post": "tickets:write"}
-
-    @extend_schema(request=MoveCard, responses=OpenApiTypes.OBJECT)
-    def post(self, request: Request) -> Response:
-        body = validated(MoveCard, request.data)
-        version = body.pop("version", None)
-        if version is None:
-            version = version_from(request, required=True)
-        ticket = services.move_card(actor=actor_of(request), version=version, **body)
-        return Response(board.cards([ticket.pk])[0], headers={"ETag": etag_of(ticket)})

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 from rest_framework.routers import SimpleRouter
 
-from phases import api, views
+from phases import api, api_board, views
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("tickets", api.TicketViewSet, "ticket")
@@ -11,9 +11,9 @@ router.register("tasks", api.TaskViewSet, "task")
 router.register("workflows", api.WorkflowViewSet, "workflow")
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("api/v1/board", api.BoardView.as_view(), name="board-api"),
-    path("api/v1/board/cards", api.BoardCardsView.as_view(), name="board-cards"),
-    path("api/v1/board/move", api.BoardMoveView.as_view(), name="board-move"),
+    path("api/v1/board", api_board.BoardView.as_view(), name="board-api"),
+    path("api/v1/board/cards", api_board.BoardCardsView.as_view(), name="board-cards"),
+    path("api/v1/board/move", api_board.BoardMoveView.as_view(), name="board-move"),
     path("api/v1/", include(router.urls)),
     path("board", views.home, name="boards"),
     path("board/<slug:workflow>", views.page, name="board"),

@@ -2,6 +2,7 @@
 
 import re
 import time
+from hashlib import sha256
 from typing import Any, ClassVar
 from urllib.parse import quote, unquote
 from uuid import UUID
@@ -16,7 +17,7 @@ from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from guardian.http import StrictSerializer, TeamViewSet, is_whole_number, run_once, validated
+from guardian.http import StrictSerializer, TeamViewSet, is_whole_number, once, run_once, validated
 from guardian.outbox import defer
 from tools import services
 from tools.errors import EmptyFile, ExecutionNotFound, FileTooLarge, ToolQuarantined
@@ -76,6 +77,7 @@ class FileViewSet(TeamViewSet):
         request={"multipart/form-data": {"type": "object", "required": ["file"], "properties": {
             "file": {"type": "string", "format": "binary"}}}},
         responses={201: FileSerializer, 200: FileSerializer},
+        parameters=[OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)],
     )  # fmt: skip
     def create(self, request: Request) -> Response:
         """Upload one file of at most 20 MiB; the same bytes again answer the same id."""
@@ -83,10 +85,15 @@ class FileViewSet(TeamViewSet):
         if is_whole_number(declared) and int(declared) > MAX_FILE_BYTES + MULTIPART_SLACK:
             raise FileTooLarge(limit_bytes=MAX_FILE_BYTES)
         name, content, media_type = self._upload(request)
-        artifact, new = services.store_file(
-            actor=self.actor, name=name, content=content, media_type=media_type
-        )
-        return Response(FileSerializer(artifact).data, status=201 if new else 200)
+
+        def store() -> Response:
+            artifact, new = services.store_file(
+                actor=self.actor, name=name, content=content, media_type=media_type
+            )
+            return Response(FileSerializer(artifact).data, status=201 if new else 200)
+
+        same = f"{name}\n{media_type}\n{sha256(content).hexdigest()}"
+        return once(self, request, store, fingerprint=same)
 
     def _upload(self, request: Request) -> tuple[str, bytes, str]:
         data: Any = request.data
