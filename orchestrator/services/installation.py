@@ -31,7 +31,7 @@ def bootstrap() -> Team:
     admin = guardian.ensure_admin(team=team, password=settings.ADMIN_PASSWORD)
     guardian.build_first_pack()
     phases.seed_team(team=team)
-    seed_patterns()
+    seed_patterns(strict=False)
     seed_agents(team=team)
     if settings.DEMO:
         open_demo_ticket(team=team)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import structlog
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
@@ -16,6 +17,8 @@ from orchestrator import events, pattern_schema
 from orchestrator.agent_schema import precedence
 from orchestrator.errors import PatternFrozen, PatternNotFound, ShippedPattern
 from orchestrator.models import ExecutionPattern
+
+log = structlog.get_logger(__name__)
 
 SHIPPED_DIRECTORY = settings.BASE_DIR / "templates" / "patterns"
 
@@ -166,14 +169,22 @@ def shown_pattern(*, team_id: UUID, slug: str, version: str | None = None) -> Ex
 
 
 @transaction.atomic
-def seed_patterns(*, directory: Path = SHIPPED_DIRECTORY) -> int:
+def seed_patterns(*, directory: Path = SHIPPED_DIRECTORY, strict: bool = True) -> int:
     """Store and publish the shipped patterns; again, it changes nothing. Returns how many are new.
 
     Raises PatternInvalid; PatternFrozen when a file changed under a version already published.
+    Not `strict`, the published one is kept and the log says so: a mistake in shipping must not
+    keep an installation from starting.
     """
     count = 0
     for path in sorted(directory.glob("*.json")):
-        pattern, new = _store(text=path.read_text("utf-8"), team_id=None, actor=None)
+        try:
+            pattern, new = _store(text=path.read_text("utf-8"), team_id=None, actor=None)
+        except PatternFrozen as frozen:
+            if strict:
+                raise
+            log.warning("shipped_pattern_needs_a_new_version", file=path.name, **frozen.data)
+            continue
         if pattern.state == ExecutionPattern.State.DRAFT:
             pattern.publish()
             pattern.save(update_fields=["state", "updated_at"])

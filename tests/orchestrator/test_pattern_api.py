@@ -161,6 +161,8 @@ class TestPatterns:
         (tmp_path / "demo.json").write_text(json.dumps({**DEMO, "name": "Changed"}))
         with pytest.raises(services.patterns.PatternFrozen):
             services.seed_patterns(directory=tmp_path)
+        assert services.seed_patterns(directory=tmp_path, strict=False) == 0
+        assert api(admin).get(f"{URL}/demo").json() == shown
 
     def test_a_repeated_key_stores_once(self, api, admin):
         answers = [
