@@ -15,3 +15,4 @@ EXECUTION_FAILED = "tools.execution.failed"  # tool, result_class, context
 EXECUTION_TIMEOUT = "tools.execution.timeout"  # tool, result_class, context
 EXECUTION_CANCELLED = "tools.execution.cancelled"  # tool, result_class, context
 HOST_CHANGED = "tools.host.changed"  # host, levels, warnings
+FLOOR_LOWERED = "tools.isolation.floor_lowered"  # level

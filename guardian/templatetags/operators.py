@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import template
+from django.conf import settings
 
 from guardian import console
 
@@ -17,4 +18,7 @@ def overview(context: template.Context) -> dict[str, Any]:
         **console.tiles(request),
         "panels": console.panels(request),
         "parts": console.state_of_parts(),
+        "weak_isolation": settings.UNTRUSTED_LEVEL
+        if settings.UNTRUSTED_LEVEL != "container"
+        else "",
     }

@@ -11,6 +11,7 @@ from orchestrator.services.agents import seed_agents
 from orchestrator.services.demo import open_demo_ticket
 from orchestrator.services.patterns import seed_patterns
 from phases import services as phases
+from tools import services as tools
 
 
 def attempt_id(*, task_id: UUID, fence: int) -> UUID:
@@ -30,6 +31,7 @@ def bootstrap() -> Team:
         team = guardian.create_team(slug="main", name="Main")
     admin = guardian.ensure_admin(team=team, password=settings.ADMIN_PASSWORD)
     guardian.build_first_pack()
+    tools.tell_lowered_floor()
     phases.seed_team(team=team)
     seed_patterns(strict=False)
     seed_agents(team=team)

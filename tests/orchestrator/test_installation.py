@@ -2,6 +2,7 @@
 
 import pytest
 
+from guardian.models import Event
 from orchestrator import services
 from orchestrator.models import AgentInstance
 from phases.models import Task, Ticket
@@ -20,6 +21,14 @@ class TestBootstrap:
         assert ticket.context == {"source": {"kind": "self"}}
         assert Task.objects.get(ticket=ticket).required_capabilities == ["inventory"]
         assert AgentInstance.objects.count() == 3
+
+    def test_a_lowered_floor_for_uploaded_code_is_recorded_at_each_start(self, settings):
+        settings.UNTRUSTED_LEVEL = "bwrap+"
+
+        services.bootstrap()
+
+        event = Event.objects.get(kind="tools.isolation.floor_lowered")
+        assert event.data == {"level": "bwrap+"}
 
     def test_without_demo_there_is_no_ticket(self, settings):
         settings.DEMO = False

@@ -13,7 +13,12 @@ from tools.services.executions import (
     take_execution,
 )
 from tools.services.files import delete_file, file_row, open_file, store_file
-from tools.services.hosts import offered_levels, record_host, require_level_at_hand
+from tools.services.hosts import (
+    offered_levels,
+    record_host,
+    require_level_at_hand,
+    tell_lowered_floor,
+)
 from tools.services.registration import quarantine_tool, seed_shipped_tools, seed_team
 
 __all__ = [
@@ -38,5 +43,6 @@ __all__ = [
     "sweep_executions",
     "switch_tool",
     "take_execution",
+    "tell_lowered_floor",
     "withdraw_tool",
 ]

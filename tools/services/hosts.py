@@ -19,6 +19,16 @@ def untrusted_floor() -> str:
     return floor if floor in {"container", "bwrap+", "bwrap"} else "container"
 
 
+@transaction.atomic
+def tell_lowered_floor() -> bool:
+    """Record at each start that uploaded code may run below a container; False where it may not."""
+    floor = untrusted_floor()
+    if floor == "container":
+        return False
+    emit(events.FLOOR_LOWERED, priority="high", level=floor)
+    return True
+
+
 def reviewed_floor() -> str:
     """bwrap+, or less where the operator lowered even the untrusted floor."""
     return max("bwrap+", untrusted_floor(), key=LEVELS.index)
