@@ -85,14 +85,15 @@ def inputs_digest(ticket: Ticket, phase: Phase) -> str:
     asked = phase.requirements.order_by("id").values_list(
         "id", "kind", "required", "min_evidence", "parameters"
     )
-    tasks = Task.objects.filter(ticket=ticket).order_by("id").values_list("id", "phase", "status")
+    tasks = Task.objects.filter(ticket=ticket).order_by("id")
+    states = tasks.values_list("id", "phase", "status", "visit")
     evidence = (
         PhaseGateArtifact.objects.filter(Q(phase=phase) | Q(artifact_type="code_changes"))
         .filter(ticket=ticket)
         .order_by("id")
         .values_list("id", "sha256", "source", "verified_by", "visit", "recorded_at")
     )
-    facts = [ticket.visit, phase.expected_outputs, list(asked), list(tasks), list(evidence)]
+    facts = [ticket.visit, phase.expected_outputs, list(asked), list(states), list(evidence)]
     text = json.dumps(facts, sort_keys=True, cls=DjangoJSONEncoder)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -122,9 +123,11 @@ def _criterion(ticket: Ticket, phase: Phase, requirement: GateRequirement) -> Cr
 
 
 def _judge_tasks(ticket: Ticket, phase: Phase, found: Criterion) -> Criterion:
-    tasks = Task.objects.filter(ticket=ticket).exclude(status__in=["cancelled", "duplicated"])
-    here = list(tasks.filter(phase=phase).values_list("status", flat=True))
-    earlier = tasks.still_open().filter(phase__sequence_order__lt=phase.sequence_order).count()
+    ignored = ["cancelled", "duplicated"]
+    of_now = Task.objects.of_visit(ticket, phase).exclude(status__in=ignored)
+    here = list(of_now.values_list("status", flat=True))
+    still_open = Task.objects.still_open().filter(ticket=ticket)
+    earlier = still_open.filter(phase__sequence_order__lt=phase.sequence_order).count()
     open_here = sum(status != "completed" for status in here)
     found.level = "verified"
     found.met = bool(here) and not open_here and not earlier
@@ -143,7 +146,8 @@ def _judge_artifact(
     kind = str(requirement.parameters.get("artifact_type", ""))
     rules: dict[str, Any] = requirement.parameters.get("rules", {})
     found.artifact_type = kind
-    artifact = _weightiest(ticket, phase, kind)
+    needs_own_run = requirement.parameters.get("observed") is True
+    artifact = _weightiest(ticket, phase, kind, needs_own_run=needs_own_run)
     if artifact is None:
         found.missing = True
         found.reason = f"There is no {_words(kind)} yet."
@@ -156,18 +160,22 @@ def _judge_artifact(
     found.stale = not artifact.is_fresh
     faults = [text for name, value in rules.items() for text in _check(name, value, artifact)]
     enough = found.level == "verified" or requirement.min_evidence == "reported"
+    if needs_own_run and artifact.source != PhaseGateArtifact.Source.SANDBOX:
+        found.level, enough = "reported", False
     found.met = not faults and enough and not found.stale
     if found.stale:
         found.reason = f"The {_words(kind)} is stale: it was made before the newest change."
     elif faults:
         texts = "; ".join(fault.rstrip(".") for fault in faults)
         found.reason = f"{_words(kind).capitalize()}: {texts}."
+    elif needs_own_run and not enough:
+        found.reason = f"{_words(kind).capitalize()}: only reported, it must come from our own run."
     elif not enough:
         found.reason = f"{_words(kind).capitalize()}: only reported, nobody has observed it."
     return found
 
 
-def _weightiest(ticket: Ticket, phase: Phase, kind: str) -> Any:
+def _weightiest(ticket: Ticket, phase: Phase, kind: str, *, needs_own_run: bool) -> Any:
     """Of a type the piece that counts: fresh before stale, observed before said, then the newest.
 
     Else whoever speaks last would outweigh what our own run has seen. Carries `is_fresh`.
@@ -180,6 +188,8 @@ def _weightiest(ticket: Ticket, phase: Phase, kind: str) -> Any:
         if changed_at is not None:
             fresh &= Q(recorded_at__gte=changed_at)
     observed = ~Q(source=PhaseGateArtifact.Source.REPORTED)
+    if needs_own_run:
+        observed = Q(source=PhaseGateArtifact.Source.SANDBOX)
     return (
         evidence.filter(phase=phase, artifact_type=kind)
         .annotate(

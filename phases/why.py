@@ -25,7 +25,7 @@ def why(ticket: Ticket, tasks: list[Task], gate: Evaluation, *, now: datetime) -
         back = ticket.previous_phase.name if ticket.previous_phase else "where it was"
         text = f"{ticket.blocked_reason} Retry sends it back to {back} once the cause is gone."
         return Why("bad", "Blocked", text)
-    here = [t for t in tasks if t.phase_id == ticket.phase_id]
+    here = [t for t in tasks if t.phase_id == ticket.phase_id and t.visit == ticket.visit]
     return _queued(ticket) or _tasks(ticket, here, now) or _stays(ticket, here, gate)
 
 
@@ -101,6 +101,9 @@ def _stays(ticket: Ticket, tasks: list[Task], gate: Evaluation) -> Why:
     if note.get("reason") == "wip_full":
         text = f"{note.get('detail')} This ticket moves on by itself when a place is free."
         return Why("warn", "Waiting", text)
+    if note.get("reason") == "cancelled":
+        text = f"{note.get('detail')} Retry the task, or move the ticket on by hand."
+        return Why("warn", "Needs you", text)
     if not gate.passed:
         return Why("warn", "Evidence missing", " ".join(gate.reasons))
     if ticket.phase.kind == Phase.Kind.WORK and not tasks:

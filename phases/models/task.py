@@ -40,6 +40,11 @@ class TaskQuerySet(TeamQuerySet):
     def still_open(self) -> "TaskQuerySet":
         return self.filter(status__in=OPEN)
 
+    def of_visit(self, ticket: Ticket, phase: Phase) -> "TaskQuerySet":
+        """What counts for a phase now: of the phase a ticket is in, only this visit's tasks."""
+        here = self.filter(ticket=ticket, phase=phase)
+        return here.filter(visit=ticket.visit) if phase.pk == ticket.phase_id else here
+
     def held(self) -> "TaskQuerySet":
         return self.filter(status__in=HELD)
 
@@ -62,6 +67,8 @@ class Task(FSMModelMixin, TeamRow):
 
     ticket = models.ForeignKey(Ticket, models.CASCADE, related_name="tasks")
     phase = models.ForeignKey(Phase, models.PROTECT, related_name="+", db_index=False)
+    # The ticket's visit it is for: an end in an earlier visit is history and decides nothing.
+    visit = models.PositiveIntegerField(default=1, db_default=1)
     task_type = models.CharField(max_length=100)
     title = models.CharField(max_length=500)
     description = models.TextField(blank=True)

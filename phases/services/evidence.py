@@ -218,7 +218,7 @@ def harvest(ticket: Ticket) -> list[str]:
     Returns in plain words what could not be taken: one odd item must not hold up a ticket.
     """
     left: list[str] = []
-    done = Task.objects.filter(ticket=ticket, phase=ticket.phase, status=Task.Status.COMPLETED)
+    done = Task.objects.of_visit(ticket, ticket.phase).filter(status=Task.Status.COMPLETED)
     for task in done.select_related("last_holder", "phase").order_by("completed_at", "id"):
         found = task.result.get("artifacts") if isinstance(task.result, dict) else None
         for number, item in enumerate(found if isinstance(found, list) else [], start=1):

@@ -21,7 +21,15 @@ from phases.errors import (
     WipExceeded,
 )
 from phases.gates import inputs_digest
-from phases.models import BoardColumn, Phase, PhaseGateResult, PhaseHistory, Task, Ticket
+from phases.models import (
+    BoardColumn,
+    Phase,
+    PhaseGateResult,
+    PhaseHistory,
+    ReadyTask,
+    Task,
+    Ticket,
+)
 from phases.services.evidence import validate_gate
 from phases.services.tasks import create_entry_task, make_ready, reset_task
 
@@ -127,10 +135,13 @@ def _move(
 ) -> Moved:
     ids = sorted({seen.column_id, target.column_id})
     columns = {
-        c.pk: c for c in BoardColumn.objects.select_for_update().filter(pk__in=ids).order_by("id")
+        c.pk: c
+        for c in BoardColumn.objects.select_for_update(no_key=True)
+        .filter(pk__in=ids)
+        .order_by("id")
     }
     ticket = (
-        Ticket.objects.select_for_update(of=("self",))
+        Ticket.objects.select_for_update(of=("self",), no_key=True)
         .select_related("phase", "column", "previous_phase")
         .get(pk=ticket_id)
     )
@@ -274,14 +285,25 @@ def _write_move(
         emit(events.TICKET_COMPLETED, subject=ticket, actor=actor, number=ticket.number)
 
 
+def _take_along(ticket: Ticket, target: Phase) -> None:
+    """Work that is open in the entered phase belongs to the visit that begins."""
+    older = Task.objects.still_open().filter(ticket=ticket, phase=target)
+    ids = list(older.exclude(visit=ticket.visit).order_by("id").values_list("id", flat=True))
+    # Ready rows before their tasks, as a claim locks them.
+    list(ReadyTask.objects.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk"))
+    Task.objects.filter(pk__in=ids).update(visit=ticket.visit)
+
+
 def _follow_up(actor: Actor, ticket: Ticket, target: Phase, kind: str) -> None:
     """Tasks after a move: failed ones come back, an entry task is made if none is open."""
     if target.kind == Phase.Kind.WORK:
+        _take_along(ticket, target)
         if kind == PhaseHistory.Kind.UNBLOCK:
-            failed = Task.objects.select_for_update().filter(
+            failed = Task.objects.select_for_update(of=("self",)).filter(
                 ticket=ticket, phase=target, status=Task.Status.FAILED
             )
             for task in failed.order_by("id"):
+                task.ticket = ticket
                 reset_task(task=task, actor=actor, reason="the ticket goes on")
         create_entry_task(actor=actor, ticket=ticket, phase=target)
     waiting = Task.objects.filter(ticket=ticket, status__in=["pending", "needs_work"])

@@ -59,6 +59,7 @@ def create_task(
         team=ticket.team,
         ticket=ticket,
         phase=phase or ticket.phase,
+        visit=ticket.visit,
         task_type=task_type,
         title=title,
         description=description,
@@ -108,7 +109,14 @@ def retry_task(*, actor: Actor, task_id: UUID, reason: str) -> Task:
     Raises NotFound, AuthorityTooLow, IllegalTransition.
     """
     require_level(actor, MONITOR)
-    task = Task.objects.select_for_update().filter(pk=task_id, team=actor.team).first()
+    # The ticket first: a move meanwhile would begin another visit.
+    list(Ticket.objects.select_for_update(no_key=True).filter(tasks=task_id, team=actor.team))
+    task = (
+        Task.objects.select_for_update(of=("self",))
+        .select_related("ticket")
+        .filter(pk=task_id, team=actor.team)
+        .first()
+    )
     if task is None:
         raise NotFound("There is no such task.")
     if task.status not in {Task.Status.FAILED, Task.Status.CANCELLED}:
@@ -118,8 +126,9 @@ def retry_task(*, actor: Actor, task_id: UUID, reason: str) -> Task:
 
 
 def reset_task(*, task: Task, actor: Actor, reason: str) -> None:
-    """Back to pending, with what waited for it."""
+    """Back to pending in the ticket's visit of now, with what waited for it."""
     task.retry()
+    task.visit = task.ticket.visit
     task.save()
     emit(
         events.TASK_RETRIED,
@@ -144,8 +153,8 @@ def start_ticket(*, ticket_id: UUID) -> None:
     ticket = Ticket.objects.select_related("column").filter(pk=ticket_id).first()
     if ticket is None or ticket.status != Ticket.Status.PENDING:
         return
-    type(ticket.column).objects.select_for_update().get(pk=ticket.column_id)
-    ticket = Ticket.objects.select_for_update().get(pk=ticket_id)
+    type(ticket.column).objects.select_for_update(no_key=True).get(pk=ticket.column_id)
+    ticket = Ticket.objects.select_for_update(no_key=True).get(pk=ticket_id)
     if ticket.status != Ticket.Status.PENDING:
         return
     ticket.start()

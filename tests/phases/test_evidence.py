@@ -238,6 +238,60 @@ class TestWeight:
         assert not is_stale()
 
 
+class TestOwnRun:
+    """A gate may ask for evidence of our own run even where a text speaks for itself."""
+
+    @pytest.fixture
+    def asked(self, ticket) -> Ticket:
+        requirement = ticket.phase.requirements.get(kind="artifact")
+        requirement.parameters = {**requirement.parameters, "observed": True}
+        requirement.save()
+        return ticket
+
+    def text_criterion(self, lead, ticket: Ticket):
+        _, outcome = services.validate_gate(actor=lead, ticket_id=ticket.pk)
+        return next(c for c in outcome.criteria if c.kind == "artifact")
+
+    def test_a_text_that_somebody_sent_is_not_enough_nor_its_confirmation(
+        self, asked, held, agent, lead
+    ):
+        document = {"type": "requirements_document", "path": "r.md", "content": REQUIREMENTS}
+        services.complete_task(
+            actor=agent, task_id=held.pk, fence=1, result={"artifacts": [document]}
+        )
+        said = self.text_criterion(lead, asked)
+        services.verify_artifact(
+            actor=lead, ticket_id=asked.pk, artifact_id=asked.artifacts.get().pk, confirm=True
+        )
+        confirmed = self.text_criterion(lead, asked)
+
+        for criterion in (said, confirmed):
+            assert (criterion.met, criterion.level) == (False, "reported")
+            assert criterion.reason == (
+                "Requirements document: only reported, it must come from our own run."
+            )
+
+    def test_what_our_run_recorded_counts_whatever_is_sent_later(self, asked, held, agent, lead):
+        services.record_evidence(
+            actor=lead,
+            ticket_id=asked.pk,
+            task_id=held.pk,
+            artifact_type="requirements_document",
+            content=REQUIREMENTS,
+            observation=OBSERVATION,
+        )
+        services.add_artifact(
+            actor=agent,
+            ticket_id=asked.pk,
+            artifact_type="requirements_document",
+            content=REQUIREMENTS + "forged",
+        )
+
+        criterion = self.text_criterion(lead, asked)
+
+        assert (criterion.met, criterion.level) == (True, "verified")
+
+
 class TestClosed:
     @pytest.fixture
     def closed(self, checkup, lead) -> Ticket:
