@@ -1,5 +1,7 @@
 """Background work of phases."""
 
+from uuid import UUID
+
 from procrastinate.contrib.django import app
 
 from phases import services
@@ -10,3 +12,16 @@ from phases import services
 def sweep_leases(timestamp: int) -> int:
     """Take work back from the dead."""
     return services.sweep_leases()
+
+
+@app.task(name="phases.advance_ticket", queue="system")
+def advance_ticket(ticket_id: str) -> None:
+    """Ask again for a ticket that waited for a place."""
+    services.advance_ticket(ticket_id=UUID(ticket_id))
+
+
+@app.periodic(cron="* * * * *")
+@app.task(name="phases.retry_moves", queue="system", queueing_lock="phases.retry_moves")
+def retry_moves(timestamp: int) -> int:
+    """Each minute: whoever could go on and was not asked, for whatever reason."""
+    return services.retry_moves()

@@ -24,14 +24,24 @@ def advance_after_completed_task(event: Event) -> None:
 
 
 @on(events.TASK_FAILED)
-def advance_after_failed_task(event: Event) -> None:
+def block_what_waited_for_failed_task(event: Event) -> None:
     services.handle_final_task(task_id=UUID(event.subject_id))
+
+
+# A delivery of its own: the tasks locked above come after columns and tickets.
+@on(events.TASK_FAILED)
+def advance_after_failed_task(event: Event) -> None:
     services.advance_ticket(ticket_id=UUID(event.data["ticket_id"]))
 
 
 @on(events.TASK_CANCELLED)
 def block_what_waited_for_cancelled_task(event: Event) -> None:
     services.handle_final_task(task_id=UUID(event.subject_id))
+
+
+@on(events.TASK_CANCELLED)
+def advance_after_cancelled_task(event: Event) -> None:
+    services.advance_ticket(ticket_id=UUID(event.data["ticket_id"]))
 
 
 @on(events.ARTIFACT_ADDED)

@@ -1,6 +1,6 @@
 """The verbs of phases: the only writers of its rows."""
 
-from phases.services.board import admit_queued, advance_ticket, move_card, set_card_facts
+from phases.services.board import advance_ticket, move_card, set_card_facts
 from phases.services.endings import cancel_task, complete_task, fail_task, release_task
 from phases.services.evidence import add_artifact, record_evidence, validate_gate, verify_artifact
 from phases.services.leases import claim_tasks, extend_lease
@@ -15,6 +15,7 @@ from phases.services.queue import (
 from phases.services.sweep import handle_final_task, sweep_leases
 from phases.services.tasks import create_task, retry_task, start_ticket
 from phases.services.tickets import cancel_ticket, open_ticket, update_ticket
+from phases.services.waiting import admit_queued, retry_moves
 from phases.services.workflows import import_workflow, seed_team
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "ready_tasks",
     "record_evidence",
     "release_task",
+    "retry_moves",
     "retry_task",
     "seed_team",
     "set_card_facts",

@@ -13,7 +13,7 @@ from phases import events
 from phases.errors import GateInputsChanged, GateNotPassed, OpenTasks, WipExceeded
 from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket
 from phases.services.moves import allowed_targets, transition
-from phases.services.tasks import make_ready, system_actor
+from phases.services.tasks import system_actor
 from phases.services.tickets import locked_ticket
 
 
@@ -128,7 +128,7 @@ def advance_ticket(*, ticket_id: UUID) -> dict[str, Any]:
     )
     if ticket is None or not ticket.is_open or ticket.phase.kind != Phase.Kind.WORK:
         return {"moved": False, "to_phase": None, "reason": "terminal"}
-    tasks = Task.objects.filter(ticket=ticket, phase=ticket.phase)
+    tasks = Task.objects.of_visit(ticket, ticket.phase)
     if tasks.still_open().exists():
         return {"moved": False, "to_phase": None, "reason": "tasks_open"}
     actor = system_actor(ticket.team)
@@ -136,7 +136,16 @@ def advance_ticket(*, ticket_id: UUID) -> dict[str, Any]:
     if failed is not None:
         reason = failed.error_message or f"{failed.title} failed."
         return _block(actor, ticket, [reason], "tasks_failed")
+    called_off = tasks.filter(status=Task.Status.CANCELLED).order_by("-completed_at").first()
+    if called_off is not None and not tasks.filter(status__in=_COUNTS_AS_DONE).exists():
+        # Nobody worked here: whether that was right only a person knows.
+        because = f": {called_off.cancel_reason}" if called_off.cancel_reason else "."
+        text = f"“{called_off.title}” was called off{because}"
+        return _block(actor, ticket, [text], "cancelled")
     return _follow_pointer(actor, ticket)
+
+
+_COUNTS_AS_DONE = (Task.Status.COMPLETED, Task.Status.DUPLICATED)
 
 
 def _follow_pointer(actor: Actor, ticket: Ticket) -> dict[str, Any]:
@@ -168,21 +177,20 @@ def _pointer_target(ticket: Ticket) -> str | None:
 
 
 def _gate_refused(actor: Actor, ticket: Ticket, refusal: GateNotPassed) -> dict[str, Any]:
-    has_worked = Task.objects.filter(
-        ticket=ticket, phase=ticket.phase, status=Task.Status.COMPLETED
-    ).exists()
-    if has_worked:
+    done = Task.objects.of_visit(ticket, ticket.phase).filter(status=Task.Status.COMPLETED)
+    if done.exists():
         return _block(actor, ticket, refusal.data.get("unmet", []), "gate_not_passed")
     return _wait(ticket, refusal)
 
 
 def _block(actor: Actor, ticket: Ticket, reasons: list[str], why: str) -> dict[str, Any]:
+    """To Blocked where the phase says so, else a note: it needs a person."""
+    text = " ".join(reasons) or "The gate of this phase is not passed."
     if ticket.phase.configuration.get("on_failure") != "block":
-        return {"moved": False, "to_phase": None, "reason": why}
+        return _note(ticket, why, text)
     blocked = ticket.workflow.phases.filter(kind=Phase.Kind.BLOCKED).first()
     if blocked is None:
-        return {"moved": False, "to_phase": None, "reason": why}
-    text = " ".join(reasons) or "The gate of this phase is not passed."
+        return _note(ticket, why, text)
     try:
         transition(
             actor=actor,
@@ -203,12 +211,19 @@ _WAIT_REASONS = {
 }
 
 
-@transaction.atomic
 def _wait(ticket: Ticket, refusal: DomainError) -> dict[str, Any]:
-    """Note why the ticket stays; a free place or new evidence asks again."""
+    """A refused move is noted; a free place, new evidence or the next minute asks again."""
     reason = _WAIT_REASONS.get(refusal.code, refusal.code)
+    return _note(ticket, reason, refusal.detail, column=refusal.data.get("column"))
+
+
+@transaction.atomic
+def _note(ticket: Ticket, reason: str, detail: str, column: str | None = None) -> dict[str, Any]:
+    """Write on the ticket why it stays, once, unless it has moved meanwhile."""
     locked = locked_ticket(team_id=ticket.team_id, ticket_id=ticket.pk)
-    note = {"reason": reason, "detail": refusal.detail, "column": refusal.data.get("column")}
+    note = {"reason": reason, "detail": detail, "column": column}
+    if locked.phase_id != ticket.phase_id:
+        return {"moved": False, "to_phase": None, "reason": "stale_version"}
     if locked.auto_wait != note:
         locked.auto_wait = note
         locked.version += 1
@@ -217,40 +232,10 @@ def _wait(ticket: Ticket, refusal: DomainError) -> dict[str, Any]:
     return {"moved": False, "to_phase": None, "reason": reason}
 
 
-def admit_queued(*, column_id: UUID) -> int:
-    """Give free places to the tickets queued for a column, then retry moves that waited for it."""
-    admitted = _admit(column_id)
-    column = BoardColumn.objects.get(pk=column_id)
-    waiting = Ticket.objects.still_open().filter(
-        workflow_id=column.workflow_id, auto_wait__column=column.key
-    )
-    for ticket_id in waiting.order_by("priority", "phase_entered_at").values_list("id", flat=True)[
-        :50
-    ]:
-        advance_ticket(ticket_id=ticket_id)
-    return admitted
-
-
-@transaction.atomic
-def _admit(column_id: UUID) -> int:
-    column = BoardColumn.objects.select_for_update().get(pk=column_id)
-    free = 200 if column.wip_limit is None else max(0, column.wip_limit - column.admitted_count)
-    count = 0
-    for ticket in Ticket.objects.select_for_update().queued().filter(column=column)[:free]:
-        ticket.admitted_at = timezone.now()
-        ticket.version += 1
-        ticket.save(update_fields=["admitted_at", "version", "updated_at"])
-        tasks = Task.objects.filter(ticket=ticket, status__in=["pending", "needs_work"])
-        make_ready(list(tasks.order_by("id").values_list("id", flat=True)))
-        emit(events.TICKET_UPDATED, subject=ticket, changed=["admitted_at"])
-        count += 1
-    return count
-
-
 @transaction.atomic
 def set_card_facts(*, ticket_id: UUID, facts: dict[str, Any]) -> None:
     """What apps above know of a ticket, for its card."""
-    ticket = Ticket.objects.select_for_update().filter(pk=ticket_id).first()
+    ticket = Ticket.objects.select_for_update(no_key=True).filter(pk=ticket_id).first()
     if ticket is None:
         return
     ticket.card_facts = {**ticket.card_facts, **facts}

@@ -225,6 +225,7 @@ def cancel_task(*, actor: Actor, task_id: UUID, reason: str, grace_seconds: int 
 
 def cancel_now(task: Task, *, actor: Actor | None, reason: str) -> None:
     task.cancel()
+    task.cancel_reason = reason
     task.completed_at = timezone.now()
     task.save()
     end_task(task=task, reason="cancelled")

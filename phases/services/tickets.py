@@ -44,7 +44,7 @@ def open_ticket(
     for key in RESERVED_CONTEXT:
         if key in (context or {}):
             raise ReservedContextKey(path=f"context.{key}", reason="is written by Lemnos")
-    column = BoardColumn.objects.select_for_update().get(pk=start.column_id)
+    column = BoardColumn.objects.select_for_update(no_key=True).get(pk=start.column_id)
     now = timezone.now()
     ticket = Ticket.objects.create(
         team=actor.team,
@@ -137,9 +137,9 @@ def locked_ticket(*, team_id: UUID, ticket_id: UUID, version: int | None = None)
     )
     if column_id is None:
         raise NotFound("There is no such ticket.")
-    BoardColumn.objects.select_for_update().get(pk=column_id)
+    BoardColumn.objects.select_for_update(no_key=True).get(pk=column_id)
     ticket = (
-        Ticket.objects.select_for_update(of=("self",))
+        Ticket.objects.select_for_update(of=("self",), no_key=True)
         .select_related("phase", "column", "workflow", "previous_phase")
         .get(pk=ticket_id)
     )
