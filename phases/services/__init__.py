@@ -2,7 +2,8 @@
 
 from phases.services.board import advance_ticket, move_card, set_card_facts
 from phases.services.endings import cancel_task, complete_task, fail_task, release_task
-from phases.services.evidence import add_artifact, record_evidence, validate_gate, verify_artifact
+from phases.services.evidence import add_artifact, record_evidence, verify_artifact
+from phases.services.gate import validate_gate
 from phases.services.leases import claim_tasks, extend_lease
 from phases.services.moves import transition
 from phases.services.queue import (

@@ -21,17 +21,9 @@ from phases.errors import (
     WipExceeded,
 )
 from phases.gates import inputs_digest
-from phases.models import (
-    BoardColumn,
-    Phase,
-    PhaseGateResult,
-    PhaseHistory,
-    ReadyTask,
-    Task,
-    Ticket,
-)
-from phases.services.evidence import validate_gate
-from phases.services.tasks import create_entry_task, make_ready, reset_task
+from phases.models import BoardColumn, Phase, PhaseGateResult, PhaseHistory, Task, Ticket
+from phases.services.gate import validate_gate
+from phases.services.tasks import follow_move
 
 # How often the gate is asked anew when its inputs change between the answer and the lock.
 GATE_ATTEMPTS = 3
@@ -173,7 +165,12 @@ def _move(
         options=options,
         queued=full and not options["force"],
     )
-    _follow_up(actor, ticket, target, kind)
+    follow_move(
+        actor=actor,
+        ticket=ticket,
+        entered=target,
+        returns=kind == PhaseHistory.Kind.UNBLOCK,
+    )
     if old_column.pk != column.pk and old_column.wip_limit is not None:
         emit(events.BOARD_SLOT_FREED, subject=old_column, column=old_column.key)
     return Moved(ticket, source)
@@ -283,28 +280,3 @@ def _write_move(
     )
     if target.kind == Phase.Kind.DONE:
         emit(events.TICKET_COMPLETED, subject=ticket, actor=actor, number=ticket.number)
-
-
-def _take_along(ticket: Ticket, target: Phase) -> None:
-    """Work that is open in the entered phase belongs to the visit that begins."""
-    older = Task.objects.still_open().filter(ticket=ticket, phase=target)
-    ids = list(older.exclude(visit=ticket.visit).order_by("id").values_list("id", flat=True))
-    # Ready rows before their tasks, as a claim locks them.
-    list(ReadyTask.objects.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk"))
-    Task.objects.filter(pk__in=ids).update(visit=ticket.visit)
-
-
-def _follow_up(actor: Actor, ticket: Ticket, target: Phase, kind: str) -> None:
-    """Tasks after a move: failed ones come back, an entry task is made if none is open."""
-    if target.kind == Phase.Kind.WORK:
-        _take_along(ticket, target)
-        if kind == PhaseHistory.Kind.UNBLOCK:
-            failed = Task.objects.select_for_update(of=("self",)).filter(
-                ticket=ticket, phase=target, status=Task.Status.FAILED
-            )
-            for task in failed.order_by("id"):
-                task.ticket = ticket
-                reset_task(task=task, actor=actor, reason="the ticket goes on")
-        create_entry_task(actor=actor, ticket=ticket, phase=target)
-    waiting = Task.objects.filter(ticket=ticket, status__in=["pending", "needs_work"])
-    make_ready(list(waiting.order_by("id").values_list("id", flat=True)))

@@ -10,7 +10,7 @@ from guardian.models import Team
 from guardian.outbox import emit
 from phases import claims, events
 from phases.errors import TicketClosed
-from phases.models import Phase, Task, TaskDependency, Ticket
+from phases.models import Phase, ReadyTask, Task, TaskDependency, Ticket
 
 
 def create_entry_task(*, actor: Actor, ticket: Ticket, phase: Phase) -> Task | None:
@@ -145,6 +145,31 @@ def reset_task(*, task: Task, actor: Actor, reason: str) -> None:
         dependent.save()
         emit(events.TASK_UNBLOCKED, subject=dependent, ticket_id=str(dependent.ticket_id))
     make_ready([task.pk])
+
+
+def follow_move(*, actor: Actor, ticket: Ticket, entered: Phase, returns: bool) -> None:
+    """Tasks after a move: failed ones come back, an entry task is made if none is open."""
+    if entered.kind == Phase.Kind.WORK:
+        _take_along(ticket, entered)
+        if returns:
+            failed = Task.objects.select_for_update(of=("self",)).filter(
+                ticket=ticket, phase=entered, status=Task.Status.FAILED
+            )
+            for task in failed.order_by("id"):
+                task.ticket = ticket
+                reset_task(task=task, actor=actor, reason="the ticket goes on")
+        create_entry_task(actor=actor, ticket=ticket, phase=entered)
+    waiting = Task.objects.filter(ticket=ticket, status__in=["pending", "needs_work"])
+    make_ready(list(waiting.order_by("id").values_list("id", flat=True)))
+
+
+def _take_along(ticket: Ticket, entered: Phase) -> None:
+    """Work that is open in the entered phase belongs to the visit that begins."""
+    older = Task.objects.still_open().filter(ticket=ticket, phase=entered)
+    ids = list(older.exclude(visit=ticket.visit).order_by("id").values_list("id", flat=True))
+    # Ready rows before their tasks, as a claim locks them.
+    list(ReadyTask.objects.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk"))
+    Task.objects.filter(pk__in=ids).update(visit=ticket.visit)
 
 
 @transaction.atomic
