@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from guardian.errors import AuthorityTooLow, Forbidden, ScopeMissing
 
 if TYPE_CHECKING:
+    from django.db.models import Model, QuerySet
+
     from guardian.models import Team, User
 
+M = TypeVar("M", bound="Model")
 WORKER, WATCHDOG, MONITOR, GUARDIAN, SYSTEM = 1, 2, 3, 4, 5
 
 _READ_AREAS = (
@@ -141,6 +144,16 @@ def require_level(actor: Actor, level: int, *, human: bool = False) -> None:
         raise AuthorityTooLow(required=level, actual=actor.authority)
     if human and not actor.is_human:
         raise Forbidden("Only a person may decide this.")
+
+
+def owns(actor: Actor, *owner_ids: UUID | None) -> bool:
+    """The object rule: people answer to role and level; an agent is also kept to its own rows."""
+    return actor.kind != "agent" or actor.id in owner_ids
+
+
+def own_rows(actor: Actor, rows: "QuerySet[M]", owner: str) -> "QuerySet[M]":
+    """The rows of a team that the object rule leaves to this actor; `owner` names their user."""
+    return rows if actor.kind != "agent" else rows.filter(**{owner: actor.id})
 
 
 def scopes_of(role: str, granted: Iterable[str] | None = None) -> frozenset[str]:

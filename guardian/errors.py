@@ -102,6 +102,13 @@ class AuthorityTooLow(Forbidden):
     remedy = "Ask somebody with the required level."
 
 
+class NotYours(Forbidden):
+    """An agent changes only what it made, was given or works on."""
+
+    code = "not_yours"
+    remedy = "Claim a task of it first, or ask a person of the team."
+
+
 class SelfReview(Forbidden):
     """Nobody decides about their own work."""
 

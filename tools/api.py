@@ -17,6 +17,7 @@ from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from guardian.authority import own_rows
 from guardian.http import StrictSerializer, TeamViewSet, is_whole_number, once, run_once, validated
 from guardian.outbox import defer
 from tools import services
@@ -243,6 +244,12 @@ class ExecutionViewSet(TeamViewSet):
         "from": "created_at__gte",
         "to": "created_at__lt",
     }
+
+    def get_queryset(self) -> QuerySet[ToolExecution]:
+        rows: QuerySet[ToolExecution] = super().get_queryset()
+        if getattr(self, "swagger_fake_view", False):
+            return rows
+        return own_rows(self.actor, rows, "user")
 
     def page_of(self, rows: QuerySet[ToolExecution]) -> Response:
         from guardian.http import Page

@@ -12,6 +12,7 @@ from guardian.outbox import emit
 from phases import events
 from phases.errors import GateInputsChanged, GateNotPassed, OpenTasks, WipExceeded
 from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket
+from phases.part import require_part
 from phases.services.moves import allowed_targets, transition
 from phases.services.tasks import system_actor
 from phases.services.tickets import locked_ticket
@@ -34,6 +35,7 @@ def move_card(
     Raises StaleVersion, IllegalTransition, and what `transition` raises.
     """
     ticket = _visible(actor, ticket_id)
+    require_part(actor=actor, ticket=ticket)
     target = BoardColumn.objects.filter(workflow_id=ticket.workflow_id, key=column).first()
     if target is None:
         raise Invalid(path="column", reason=f"{column!r} is no column of this board")

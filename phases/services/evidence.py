@@ -8,13 +8,14 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from guardian.authority import Actor
+from guardian.authority import MONITOR, Actor, require_level
 from guardian.errors import Invalid, NotFound, SelfReview
 from guardian.models import User
 from guardian.outbox import emit
 from phases import events
 from phases.errors import TicketClosed
 from phases.models import PhaseGateArtifact, Task, Ticket
+from phases.part import require_part
 from phases.results import fault_in_content
 
 
@@ -38,7 +39,7 @@ def add_artifact(
 ) -> tuple[PhaseGateArtifact, bool]:
     """Evidence that somebody reports: (artifact, new). The same bytes again are known.
 
-    Raises NotFound, TicketClosed, Invalid.
+    Raises NotFound, NotYours, TicketClosed, Invalid.
     """
     ticket = (
         # Locked, so that it does not close between this look and the row.
@@ -51,6 +52,7 @@ def add_artifact(
         raise NotFound("There is no such ticket.")
     if not ticket.is_open:
         raise TicketClosed
+    require_part(actor=actor, ticket=ticket)
     artifact, new = store(
         ticket=ticket,
         collector=actor.user,
@@ -188,10 +190,12 @@ def tell(artifact: PhaseGateArtifact, actor: Actor | None) -> None:
 def verify_artifact(
     *, actor: Actor, ticket_id: UUID, artifact_id: UUID, confirm: bool
 ) -> PhaseGateArtifact:
-    """A second person confirms or rejects what somebody reported.
+    """A second person confirms or rejects what somebody reported; agents need level 3 for it.
 
-    Raises NotFound, SelfReview.
+    Raises NotFound, SelfReview, AuthorityTooLow.
     """
+    if not actor.is_human:
+        require_level(actor, MONITOR)
     artifact = (
         PhaseGateArtifact.objects.select_for_update(of=("self",))
         .filter(pk=artifact_id, ticket_id=ticket_id, team=actor.team)

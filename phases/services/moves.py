@@ -22,6 +22,7 @@ from phases.errors import (
 )
 from phases.gates import inputs_digest
 from phases.models import BoardColumn, Phase, PhaseGateResult, PhaseHistory, Task, Ticket
+from phases.part import require_part
 from phases.services.gate import validate_gate
 from phases.services.tasks import follow_move
 
@@ -52,12 +53,13 @@ def transition(
     """Move a ticket to another phase: the gate is asked first, then the column's limit.
 
     `override` skips the gate, `force` the limit: both need a person, level 4 and a reason.
-    Raises NotFound, StaleVersion, IllegalTransition, GateNotPassed, WipExceeded, OpenTasks,
-    AuthorityTooLow, Invalid.
+    Raises NotFound, NotYours, StaleVersion, IllegalTransition, GateNotPassed, WipExceeded,
+    OpenTasks, AuthorityTooLow, Invalid.
     """
     ticket = Ticket.objects.select_related("phase").filter(pk=ticket_id, team=actor.team).first()
     if ticket is None:
         raise NotFound("There is no such ticket.")
+    require_part(actor=actor, ticket=ticket)
     target = Phase.objects.filter(workflow_id=ticket.workflow_id, key=to_phase).first()
     if target is None:
         raise Invalid(path="to_phase", reason=f"{to_phase!r} is no phase of this workflow")

@@ -1,5 +1,6 @@
 """Tasks: made, ready, tried once more."""
 
+from typing import Required, TypedDict, Unpack
 from uuid import UUID
 
 from django.db import transaction
@@ -11,6 +12,7 @@ from guardian.outbox import emit
 from phases import claims, events
 from phases.errors import TicketClosed
 from phases.models import Phase, ReadyTask, Task, TaskDependency, Ticket
+from phases.part import require_part
 
 
 def create_entry_task(*, actor: Actor, ticket: Ticket, phase: Phase) -> Task | None:
@@ -18,7 +20,7 @@ def create_entry_task(*, actor: Actor, ticket: Ticket, phase: Phase) -> Task | N
     entry = phase.entry_task
     if not entry or Task.objects.still_open().filter(ticket=ticket, phase=phase).exists():
         return None
-    return create_task(
+    return _create(
         actor=actor,
         ticket=ticket,
         phase=phase,
@@ -29,8 +31,31 @@ def create_entry_task(*, actor: Actor, ticket: Ticket, phase: Phase) -> Task | N
     )
 
 
+class TaskFields(TypedDict, total=False):
+    """What a new task may be told beside its ticket."""
+
+    task_type: Required[str]
+    title: Required[str]
+    phase: Phase | None
+    description: str
+    required_capabilities: list[str] | None
+    required_locks: list[dict[str, str]] | None
+    timeout_seconds: int | None
+    max_retries: int
+    depends_on: list[UUID] | None
+
+
+def create_task(*, actor: Actor, ticket: Ticket, **fields: Unpack[TaskFields]) -> Task:
+    """One task of an open ticket, ready at once unless it waits for others.
+
+    Raises NotYours, TicketClosed, Invalid for a dependency that is not of this team.
+    """
+    require_part(actor=actor, ticket=ticket)
+    return _create(actor=actor, ticket=ticket, **fields)
+
+
 @transaction.atomic
-def create_task(
+def _create(
     *,
     actor: Actor,
     ticket: Ticket,
@@ -44,10 +69,7 @@ def create_task(
     max_retries: int = 3,
     depends_on: list[UUID] | None = None,
 ) -> Task:
-    """One task of an open ticket, ready at once unless it waits for others.
-
-    Raises TicketClosed, Invalid for a dependency that is not of this team.
-    """
+    """The task itself, also the one a move makes, whoever moved."""
     if not ticket.is_open:
         raise TicketClosed
     wanted = sorted(set(depends_on or []))

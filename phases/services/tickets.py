@@ -14,6 +14,7 @@ from guardian.outbox import emit
 from phases import claims, events
 from phases.errors import Invalid, ReservedContextKey, TicketClosed, WorkflowNotFound
 from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket, Workflow
+from phases.part import require_part
 from phases.services.endings import end_task
 from phases.services.tasks import create_entry_task
 
@@ -154,9 +155,10 @@ def update_ticket(
 ) -> Ticket:
     """Edit title, description, priority, deadline, labels or assignee.
 
-    Raises NotFound, StaleVersion, TicketClosed.
+    Raises NotFound, StaleVersion, NotYours, TicketClosed.
     """
     ticket = locked_ticket(team_id=actor.team_id, ticket_id=ticket_id, version=version)
+    require_part(actor=actor, ticket=ticket)
     if not ticket.is_open:
         raise TicketClosed
     if "assignee" in changes:
@@ -190,9 +192,10 @@ def _pass_on(ticket: Ticket) -> None:
 def cancel_ticket(*, actor: Actor, ticket_id: UUID, reason: str) -> Ticket:
     """Call a ticket off with its open tasks. Its creator may, or level 3.
 
-    Raises NotFound, TicketClosed, AuthorityTooLow.
+    Raises NotFound, NotYours, TicketClosed, AuthorityTooLow.
     """
     ticket = locked_ticket(team_id=actor.team_id, ticket_id=ticket_id)
+    require_part(actor=actor, ticket=ticket)
     if ticket.created_by_id != actor.id:
         require_level(actor, MONITOR)
     if not ticket.is_open:

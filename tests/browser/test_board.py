@@ -182,7 +182,7 @@ def _author(team):
     return factories.make_actor(team, "anton", role="author")
 
 
-def test_the_panel_has_an_address_tabs_and_the_way_back(visit, lead, agent):
+def test_the_panel_has_an_address_tabs_and_the_way_back(visit, lead):
     ticket = open_ticket(lead, "Retry storm")
     open_ticket(lead, "Second")
     page = visit(lead, BOARD)
@@ -195,7 +195,7 @@ def test_the_panel_has_an_address_tabs_and_the_way_back(visit, lead, agent):
     expect(panel.get_by_role("tab", name="Evidence")).to_have_attribute("aria-selected", "true")
     expect(panel.get_by_role("tabpanel")).to_contain_text("There is no requirements document yet.")
     services.add_artifact(
-        actor=agent, ticket_id=ticket.pk, artifact_type="requirements_document", content=DOCUMENT
+        actor=lead, ticket_id=ticket.pk, artifact_type="requirements_document", content=DOCUMENT
     )
     services.validate_gate(actor=lead, ticket_id=ticket.pk)
     expect(panel.get_by_role("tabpanel")).to_contain_text("1 verified")

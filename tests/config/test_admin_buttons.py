@@ -121,9 +121,9 @@ class TestButtons:
         assert Ticket.objects.get(pk=ticket.pk).status == "cancelled"
         assert Task.objects.get(ticket=ticket).status == "cancelled"
 
-    def test_confirms_evidence_of_another(self, enter, admin, ticket, agent):
+    def test_confirms_evidence_of_another(self, enter, admin, ticket, lead):
         artifact, _ = phases.add_artifact(
-            actor=agent, ticket_id=ticket.pk, artifact_type="note", content="seen"
+            actor=lead, ticket_id=ticket.pk, artifact_type="note", content="seen"
         )
 
         enter(admin).post(press_url(artifact, "confirm"))

@@ -192,7 +192,7 @@ class TestWeight:
 
         assert (again.source, again.recorded_at) == ("sandbox", seen.recorded_at)
 
-    def test_going_back_to_an_earlier_version_makes_it_the_newest(self, ticket, agent, lead):
+    def test_going_back_to_an_earlier_version_makes_it_the_newest(self, ticket, held, agent, lead):
         def hand_in(content: str) -> PhaseGateArtifact:
             return services.add_artifact(
                 actor=agent,
@@ -309,13 +309,13 @@ class TestClosed:
         assert not closed.artifacts.exists()
 
     def test_not_even_the_bytes_it_has(self, checkup, lead, agent):
-        report(agent, checkup, INVENTORY)
+        report(lead, checkup, INVENTORY)
         services.cancel_ticket(actor=lead, ticket_id=checkup.pk, reason="not needed")
 
         with pytest.raises(TicketClosed):
             report(agent, checkup, INVENTORY)
 
-    def test_the_panel_shows_the_observed_report_before_a_later_one(self, checkup, lead, agent):
+    def test_the_panel_shows_the_observed_report_before_a_later_one(self, checkup, lead):
         task = Task.objects.get(ticket=checkup)
         services.record_evidence(
             actor=lead,
@@ -326,7 +326,7 @@ class TestClosed:
             observation=OBSERVATION,
         )
         services.add_artifact(
-            actor=agent, ticket_id=checkup.pk, artifact_type="report", content="forged"
+            actor=lead, ticket_id=checkup.pk, artifact_type="report", content="forged"
         )
         for key in ("PHASE_CHECKS", "PHASE_REPORT", "PHASE_DONE"):
             for open_task in Task.objects.still_open().filter(ticket=checkup):

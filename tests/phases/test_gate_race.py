@@ -29,13 +29,13 @@ def ready_ticket(lead) -> Ticket:
     """A ticket whose gate passes: its task is completed and its document handed in."""
     agent = factories.make_actor(lead.team, "coder-1", role="agent", kind="agent")
     ticket = services.open_ticket(actor=lead, title="x", workflow="software_development")
+    task = services.claim_tasks(actor=agent, capabilities=["analysis"])[0].task
     services.add_artifact(
         actor=agent,
         ticket_id=ticket.pk,
         artifact_type="requirements_document",
         content=REQUIREMENTS,
     )
-    task = services.claim_tasks(actor=agent, capabilities=["analysis"])[0].task
     services.complete_task(actor=agent, task_id=task.pk, fence=task.fence, result={})
     return Ticket.objects.get(pk=ticket.pk)
 

@@ -104,13 +104,13 @@ class TestClaim:
         ticket = services.open_ticket(actor=lead, title="x", workflow="software_development")
         design = Phase.objects.get(workflow__key="software_development", key="PHASE_DESIGN")
         assert design.next_column_id == building.pk
+        task = services.claim_tasks(actor=agent, capabilities=["analysis"])[0].task
         services.add_artifact(
             actor=agent,
             ticket_id=ticket.pk,
             artifact_type="requirements_document",
             content=REQUIREMENTS,
         )
-        task = services.claim_tasks(actor=agent, capabilities=["analysis"])[0].task
         services.complete_task(actor=agent, task_id=task.pk, fence=task.fence, result={})
         services.transition(actor=lead, ticket_id=ticket.pk, to_phase="PHASE_DESIGN")
 
@@ -257,7 +257,7 @@ class TestDependencies:
 
 
 class TestGate:
-    def test_refuses_without_evidence_and_says_what_is_missing(self, ticket, agent):
+    def test_refuses_without_evidence_and_says_what_is_missing(self, ticket, held, agent):
         with pytest.raises(GateNotPassed) as refusal:
             services.transition(actor=agent, ticket_id=ticket.pk, to_phase="PHASE_DESIGN")
 

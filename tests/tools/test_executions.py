@@ -432,3 +432,16 @@ def test_what_was_refused_is_no_error_of_the_installation(lead, uploaded):
     runner.run(request(lead, "source_inventory", input={"archive_id": uploaded(b"no archive")}).pk)
 
     assert not ErrorLog.objects.exists()
+
+
+def test_an_agent_reads_its_own_runs_and_people_read_the_teams(api, lead, agent):
+    others, mine = request(lead), request(agent)
+
+    def seen(actor, where):
+        return {row["execution_id"] for row in api(actor).get(where).json()["results"]}
+
+    assert seen(agent, "/api/v1/tools/executions") == {str(mine.pk)}
+    assert seen(agent, f"/api/v1/tools/{mine.tool_id}/history") == {str(mine.pk)}
+    assert len(seen(lead, "/api/v1/tools/executions")) == 2
+    for part in ("", "/logs", "/artifacts"):
+        assert api(agent).get(f"/api/v1/tools/executions/{others.pk}{part}").status_code == 404
