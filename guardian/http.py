@@ -185,7 +185,8 @@ def _api_exception(exc: Any) -> errors.DomainError:
 
 def _unstorable(exc: Exception) -> errors.DomainError | None:
     """The last resort for values no check foresaw; None for faults that are our own."""
-    if type(exc) is ValueError and "NUL" not in str(exc):
+    ours = isinstance(exc, ValueError) and not isinstance(exc, UnicodeEncodeError)
+    if ours and "NUL" not in str(exc):
         return None
     log.warning("unstorable_value", error=str(exc)[:200], kind=type(exc).__name__)
     return _converted("invalid", 400, "The request holds a value that cannot be kept.")

@@ -1,6 +1,9 @@
 """Whatever is sent, the API answers with a problem document and never with a crash."""
 
+import json
+
 import pytest
+from django.db import DataError
 
 from guardian import services as guardian
 from phases import services as phases
@@ -99,6 +102,32 @@ class TestBody:
 
         assert answer.status_code in {400, 409}
         assert code_of(answer)
+
+
+class TestLastResort:
+    """What no check foresaw, on its way to the database."""
+
+    @pytest.mark.parametrize(
+        ("fault", "status"),
+        [
+            (DataError("numeric value out of range"), 400),
+            (ValueError("PostgreSQL text fields cannot contain NUL (0x00) bytes"), 400),
+            (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), 400),
+            (ValueError("a fault of ours"), 500),
+            (json.JSONDecodeError("a fault of ours", "", 0), 500),
+        ],
+    )
+    def test_tells_the_callers_faults_from_ours(
+        self, api, lead, ticket, monkeypatch, fault, status
+    ):
+        def fail(**_):
+            raise fault
+
+        monkeypatch.setattr("phases.services.open_ticket", fail)
+
+        answer = api(lead).post("/api/v1/tickets", {"title": "x"}, format="json")
+
+        assert code_of(answer)[0] == status
 
 
 class TestQuestion:
