@@ -127,3 +127,20 @@ def test_what_a_task_said_in_an_earlier_visit_is_not_taken_again(team, lead, age
     services.validate_gate(actor=lead, ticket_id=ticket.pk)
 
     assert [a.visit for a in ticket.artifacts.all()] == [1]
+
+
+def test_a_report_in_somebodys_own_words_is_no_end_of_a_checkup(checkup, lead, agent):
+    work(agent, checkup, "inventory")
+    work(agent, checkup, "checks")
+    forged = "# Summary\n" + "999 of 999 tests passed " * 30 + "\n# Inventory\n# Tests\n# Lint\n"
+    said = [{"type": "report", "path": "report.md", "content": forged}]
+    task = services.claim_tasks(actor=agent, capabilities=["report"], ticket_id=checkup.pk)[0].task
+
+    services.complete_task(
+        actor=agent, task_id=task.pk, fence=task.fence, result={"artifacts": said}
+    )
+    relay.run_once()
+
+    ticket = Ticket.objects.get(pk=checkup.pk)
+    assert ticket.phase.key == "PHASE_BLOCKED"
+    assert ticket.blocked_reason == "Report: only reported, it must come from our own run."
