@@ -29,6 +29,8 @@ from launch.supervisor import Supervisor
 from launch.venv import Virtualenv
 
 READY_SECONDS = 60
+# Shorter ones can be guessed.
+SHORTEST_TOKEN = 24
 DATABASE = "lemnos"
 
 
@@ -207,6 +209,8 @@ class Server:
         password = "(changed)" if password_changed else self.secrets["LEMNOS_ADMIN_PASSWORD"]
         print(f"Lemnos is ready: {self.options.url}")
         print(f"User: admin  Password: {password}")
+        if 0 < len(os.environ.get("LEMNOS_BOOTSTRAP_TOKEN", "")) < SHORTEST_TOKEN:
+            print(f"Warning: LEMNOS_BOOTSTRAP_TOKEN has fewer than {SHORTEST_TOKEN} characters.")
         print(f"Logs: {self.data_dir / 'log'}  Ctrl-C stops everything.", flush=True)
 
 

@@ -1,5 +1,7 @@
 """A phase entered again begins anew: what ended in an earlier visit decides nothing."""
 
+from typing import Any
+
 import pytest
 
 from guardian import relay
@@ -7,7 +9,7 @@ from phases import services
 from phases.models import Task, Ticket
 from tests.phases.test_evidence import INVENTORY, OBSERVATION
 
-EVIDENCE = {
+EVIDENCE: dict[str, dict[str, Any]] = {
     "inventory": {"inventory": INVENTORY},
     "checks": {
         "test_results": {"total": 1, "passed": 1, "failed": 0, "errors": 0, "exit_code": 0},

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from tools.sandbox.image import PLACE, ImageIncomplete, build
+from tools.sandbox.image import PLACE, ImageIncomplete, build, engine_answers
 
 
 def main() -> None:
@@ -14,8 +14,11 @@ def main() -> None:
     except ImageIncomplete as error:
         sys.exit(str(error))
     sys.stdout.write(f"{image.image_id or image.rootfs}\n")
-    if not image.image_id:
-        sys.stderr.write("No engine answers, so only bubblewrap can use it: script/engine start\n")
+    if not engine_answers():
+        sys.stderr.write(
+            "No engine answers, so this build is for bubblewrap only. Set DOCKER_HOST to the"
+            " engine's address (script/engine start prints it) and build again.\n"
+        )
 
 
 if __name__ == "__main__":

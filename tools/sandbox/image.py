@@ -154,10 +154,15 @@ def import_image(rootfs: Path, tag: str) -> str:
 
 
 def record(image: Image) -> None:
-    path = record_dir() / RECORD
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".new").write_text(json.dumps(asdict(image)))
-    path.with_suffix(".new").rename(path)
+    """Beside the files, and with this installation: another's later build must not change ours."""
+    folders = {record_dir()}
+    if PLACE.data_dir.exists():
+        folders.add(PLACE.data_dir.resolve() / "sandbox")
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / RECORD
+        path.with_suffix(".new").write_text(json.dumps(asdict(image)))
+        path.with_suffix(".new").rename(path)
 
 
 def build(tag: str = "lemnos-sandbox:local") -> Image:
@@ -169,8 +174,9 @@ def build(tag: str = "lemnos-sandbox:local") -> Image:
     image_id = ""
     if engine_answers():
         image_id = import_image(rootfs, tag)
-    image = Image(image_id, str(rootfs))
-    prove(image)
+    prove(Image(image_id, str(rootfs)))
+    # Without an engine in reach the image it has stays known; the probe asks whether it is there.
+    image = Image(image_id or current_image().image_id, str(rootfs))
     record(image)
     return image
 
