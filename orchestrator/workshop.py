@@ -339,7 +339,7 @@ def report(_ctx: RequestCtx, step: StepContext, args: dict[str, Any]) -> Answer:
     found = PhaseGateArtifact.objects.filter(
         ticket_id=task.ticket_id, artifact_type__in=sorted(_KEPT), source="sandbox"
     )
-    for artifact in found.order_by("created_at", "id"):
+    for artifact in found.order_by("recorded_at", "id"):
         newest[artifact.artifact_type] = artifact
     missing = sorted(set(_KEPT) - set(newest))
     if missing:
