@@ -3,19 +3,19 @@
 import re
 import subprocess
 import sys
-import tarfile
-from io import BytesIO
 
+from tools.sandbox import archive
 from tools.self_source import self_archive
 
 
 def test_passes_with_pytest_alone_no_setting_and_no_database(tmp_path):
-    with tarfile.open(fileobj=BytesIO(self_archive())) as tar:
-        tar.extractall(tmp_path, filter="data")
+    packed = tmp_path / "lemnos.tar.gz"
+    packed.write_bytes(self_archive())
+    archive.unpack(packed, tmp_path / "source")
 
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-m", "selfcheck", "-p", "no:cacheprovider"],
-        cwd=tmp_path / "lemnos",
+        cwd=tmp_path / "source" / "lemnos",
         env={"PATH": "/usr/bin:/bin", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
