@@ -48,7 +48,7 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def server_port() -> Iterator[int]:
+def server() -> Iterator[uvicorn.Server]:
     """The web process's application, in a thread: it shares the test's database and settings."""
     from config.asgi import application
 
@@ -61,7 +61,7 @@ def server_port() -> Iterator[int]:
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     until(lambda: server.started)
-    yield port
+    yield server
     server.should_exit = True
     thread.join(10)
 
@@ -85,10 +85,13 @@ def relaying(transactional_db) -> Iterator[None]:
 
 
 @pytest.fixture
-def site(team, server_port, relaying) -> str:
+def site(team, server, relaying) -> Iterator[str]:
     """The address of a server whose relay has given the team its workflows."""
     until(lambda: Workflow.objects.filter(team=team).count() == len(SHIPPED))
-    return f"http://127.0.0.1:{server_port}"
+    yield f"http://127.0.0.1:{server.config.port}"
+    # A socket may tell the page of a move before its request is answered: the database must not
+    # be emptied under a transaction that is still open.
+    until(lambda: not server.server_state.connections and not server.server_state.tasks)
 
 
 @pytest.fixture
