@@ -2,7 +2,6 @@
 
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -13,16 +12,10 @@ from pydantic import (
     model_validator,
 )
 
-from guardian.errors import Invalid
+from guardian import strict_yaml
+from guardian.strict_yaml import YamlInvalid
 
 LIMIT_BYTES = 1024 * 1024
-MAX_DEPTH = 20
-
-
-class YamlInvalid(Invalid):
-    """This YAML is not a valid workflow."""
-
-    code = "yaml_invalid"
 
 
 class _Strict(BaseModel):
@@ -186,40 +179,11 @@ def _doubled(what: str, values: list[str]) -> list[str]:
     ]
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses aliases and doubled keys, which the plain loader takes silently."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # PyYAML's stubs leave it out
-            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  PyYAML's signature
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
 def read(text: str) -> WorkflowSpec:
     """The checked workflow. Raises YamlInvalid naming path or line of what is wrong."""
     if len(text.encode()) > LIMIT_BYTES:
         raise YamlInvalid("The document is larger than 1 MiB.")
-    try:
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader with two refusals more
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = {"line": mark.line + 1, "column": mark.column + 1} if mark else {}
-        message = str(error.problem)
-        raise YamlInvalid(
-            message, errors=[{"path": "", "code": "yaml_invalid", "message": message, **place}]
-        ) from error
+    data = strict_yaml.load(text)
     try:
         return WorkflowSpec.model_validate(data)
     except ValidationError as error:

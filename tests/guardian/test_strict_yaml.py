@@ -30,6 +30,21 @@ def test_what_could_harm_is_refused(text, message):
         load(text)
 
 
+def test_a_fault_names_its_place():
+    with pytest.raises(YamlInvalid) as refused:
+        load("a: 1\nb:\n  c: 1\n  c: 2")
+
+    assert refused.value.data["errors"] == [
+        {
+            "path": "",
+            "code": "yaml_invalid",
+            "message": "the key 'c' stands twice",
+            "line": 4,
+            "column": 3,
+        }
+    ]
+
+
 def test_plain_values_are_read():
     assert load("a: [1, {b: text}]\nc: true") == {"a": [1, {"b": "text"}], "c": True}
     assert load("[" * 20 + "]" * 20)

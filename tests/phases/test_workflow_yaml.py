@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from phases.workflow_yaml import YamlInvalid, read
+from guardian.strict_yaml import YamlInvalid
+from phases.workflow_yaml import read
 
 SHIPPED = sorted((Path(settings.BASE_DIR) / "templates" / "workflows").glob("*.yaml"))
 CHECKUP = (Path(settings.BASE_DIR) / "templates/workflows/repo_checkup.yaml").read_text("utf-8")

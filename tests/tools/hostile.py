@@ -203,9 +203,9 @@ def out_spoof():
 
 def read_secrets():
     paths = ("/etc/shadow", "/root/.bashrc", "/root/.ssh", "/root/.profile", "/var/run/docker.sock", "/run/docker.sock",
-             "/var/tmp/lt/s", "/proc/kcore", "/proc/kallsyms", "/proc/keys", "/dev/mem",
+             "/proc/kcore", "/proc/kallsyms", "/proc/keys", "/dev/mem",
              "/dev/sda", "/dev/vda", "/dev/kvm", "/dev/fuse", "/dev/net/tun", "/proc/1/environ",
-             "/proc/1/mem", "/var/lib/docker", "/work", "/home")  # fmt: skip
+             "/proc/1/mem", "/var/lib/docker", "/srv", "/home")  # fmt: skip
 
     def read(path):
         if os.path.isdir(path):
