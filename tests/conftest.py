@@ -37,6 +37,16 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return "mark.selfcheck" not in text or "hypothesis" in text or None
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several processes share the work by file, the long files first."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture
 def team(db) -> Team:
     return factories.make_team("harbour")

@@ -164,7 +164,7 @@ class Server:
         web = [python, "-m", "uvicorn", "config.asgi:application"]
         web += ["--host", self.options.bind, "--port", str(self.options.port)]
         web += ["--no-access-log", "--no-server-header", "--no-proxy-headers"]
-        web += ["--log-level", "warning", "--lifespan", "off"]
+        web += ["--log-level", "warning", "--lifespan", "on"]
         web += ["--timeout-graceful-shutdown", str(self.options.shutdown_seconds)]
         commands = {
             "web": web,

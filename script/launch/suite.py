@@ -12,6 +12,8 @@ from launch.venv import Virtualenv
 from launch.workshop import Workshop
 
 INTERRUPTED = 130
+# Files stay whole (their modules' fixtures are dear) and start in the order the suite gives them.
+SHARED = ["--dist", "loadgroup", "--no-loadscope-reorder"]
 # Program: the Debian packages that bring it.
 PACKAGES = {
     "chromium": ["chromium", "fonts-dejavu-core"],
@@ -33,10 +35,16 @@ def main(root: Path, arguments: list[str]) -> int:
             failed = [] if arguments else check_everything(workshop)
             if failed:
                 print(f"Lint failed: {', '.join(failed)}. The tests run all the same.", flush=True)
-            code = workshop.run([str(venv.python), "-m", "pytest", "--strict-config", *arguments])
+            how = arguments or ["-n", str(processes()), *SHARED]
+            code = workshop.run([str(venv.python), "-m", "pytest", "--strict-config", *how])
     except Stopped:
         return INTERRUPTED
     return code or (1 if failed else 0)
+
+
+def processes() -> int:
+    """One for each core, each with a database of its own; more than four wait for the disk."""
+    return min(4, len(os.sched_getaffinity(0)))
 
 
 def install_programs() -> None:

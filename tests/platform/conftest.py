@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from launch.children import die_with_parent
 from launch.processes import program_of
+from launch.redis import find_redis, redis_child
+from launch.venv import Virtualenv
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 90
@@ -52,9 +54,9 @@ class Installation:
                 preexec_fn=die_with_parent(signal.SIGTERM),  # noqa: PLW1509 - nothing else forks
             )
 
-    def start(self) -> None:
+    def start(self, **variables: str) -> None:
         """Start and wait for the printed URL."""
-        self.process = self.launch()
+        self.process = self.launch(**variables)
         self.until(lambda: "Lemnos is ready" in self.said() or self.process.poll() is not None)
         assert self.process.poll() is None, self.said()
 
@@ -71,23 +73,23 @@ class Installation:
         return self.output.read_text()
 
     def until(self, condition: Callable[[], bool], seconds: float = START_SECONDS) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"waited too long:\n{self.said()}"
-            time.sleep(0.05)
+        until(condition, self.said, seconds)
 
-    def status(self, path: str) -> int:
-        """The HTTP status there; 0 when nobody answers."""
+    def ask(self, path: str) -> tuple[int, str]:
+        """The HTTP status and the body there; 0 when nobody answers."""
         try:
             with urllib.request.urlopen(
                 f"http://127.0.0.1:{self.port}{path}", timeout=10
             ) as answer:
-                return answer.status
+                return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
-                return error.code
+                return error.code, error.read().decode()
         except OSError:
-            return 0
+            return 0, ""
+
+    def status(self, path: str) -> int:
+        return self.ask(path)[0]
 
     def ready(self) -> bool:
         return self.status("/readyz") == 200
@@ -113,12 +115,26 @@ class Installation:
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(10)
 
+    def kill_starting(self, process: "subprocess.Popen[bytes]") -> None:
+        """kill -9 for the launcher and whatever it runs just then."""
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+
     def remove(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(60)
         shutil.rmtree(self.data_dir, ignore_errors=True)
         self.output.unlink(missing_ok=True)
+
+
+def until(
+    condition: Callable[[], bool], why: Callable[[], str], seconds: float = START_SECONDS
+) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited too long:\n{why()}"
+        time.sleep(0.05)
 
 
 def free_port() -> int:
@@ -140,6 +156,19 @@ def installation() -> Iterator[Installation]:
     made = make_installation()
     yield made
     made.remove()
+
+
+@pytest.fixture
+def own_redis(tmp_path) -> Iterator[Path]:
+    """The socket of a Redis that the launcher did not start."""
+    program = find_redis(Virtualenv(ROOT).site_packages)
+    if program is None:
+        pytest.skip("redis: no redis-server here")
+    child = redis_child(program, None, tmp_path, tmp_path / "redis.log")
+    child.start()
+    until((tmp_path / "redis.sock").exists, child.last_words)
+    yield tmp_path / "redis.sock"
+    child.kill()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,10 @@
 
 import os
 import re
+import signal
+import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,6 +107,36 @@ class TestVirtualenv:
         assert not venv.usable()
 
 
+@pytest.mark.slow
+class TestInstalling:
+    """pip itself, with an index of ours that never answers in place of the network."""
+
+    def test_without_a_network_it_says_what_to_set(self, project, monkeypatch):
+        monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+        monkeypatch.setenv("PIP_RETRIES", "0")
+        project.require("nothing-of-this-name")
+
+        with pytest.raises(Failure, match=r"no network\? set PIP_INDEX_URL") as caught:
+            project.venv.ensure()
+
+        assert caught.value.code == 5
+        assert "nothing-of-this-name" in str(caught.value)
+
+    def test_goes_on_after_pip_was_killed_half_way(self, project, silent_index, monkeypatch):
+        monkeypatch.setenv("PIP_INDEX_URL", silent_index.url)
+        project.require("nothing-of-this-name")
+        first = subprocess.Popen(project.command, stdout=subprocess.DEVNULL, start_new_session=True)
+        silent_index.accept()
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait(10)
+        assert not list(project.venv.directory.glob("stamp-*"))
+
+        project.require("")
+        project.venv.ensure()
+
+        assert (project.venv.directory / "stamp-runtime").exists()
+
+
 class TestPlaces:
     def test_a_short_path_keeps_its_sockets(self, tmp_path):
         run = Path("/tmp/short")
@@ -143,6 +176,53 @@ class TestDeaths:
 
 def test_a_long_line_is_cut_for_the_terminal():
     assert tail("a\n" + "b" * 10_000, lines=1) == "b" * 500
+
+
+class Project:
+    """A directory with requirements of its own, and a virtualenv to be made there."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.venv = Virtualenv(root)
+        code = (
+            "import sys; from pathlib import Path; from launch.venv import Virtualenv;"
+            "Virtualenv(Path(sys.argv[1])).ensure()"
+        )
+        path = f"import sys; sys.path.insert(0, {str(ROOT / 'script')!r});"
+        self.command = [sys.executable, "-c", path + code, str(root)]
+
+    def require(self, text: str) -> None:
+        for name, _ in RUNTIME:
+            (self.root / name).write_text(f"{text}\n")
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project(tmp_path)
+
+
+class SilentIndex:
+    """Takes a connection and says nothing."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(60)
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/simple"
+        self.taken: list[socket.socket] = []
+
+    def accept(self) -> None:
+        self.taken.append(self.listener.accept()[0])
+
+    def close(self) -> None:
+        for each in [*self.taken, self.listener]:
+            each.close()
+
+
+@pytest.fixture
+def silent_index():
+    index = SilentIndex()
+    yield index
+    index.close()
 
 
 @pytest.fixture

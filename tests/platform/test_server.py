@@ -1,10 +1,12 @@
 """script/server from outside: what it prints, how it ends, what survives which death."""
 
+import json
 import os
 import signal
 import socket
 
 import pytest
+import redis
 from launch.processes import program_of
 
 pytestmark = pytest.mark.slow
@@ -66,6 +68,16 @@ class TestWhileUp:
         running.until(lambda: set(running.children()) > before)
         running.until(running.ready)
 
+    def test_a_web_process_that_is_asked_to_end_says_so_before_it_closes(self, running):
+        running.until(running.ready)
+        web = next(pid for pid in running.children() if role_of(pid) == "uvicorn")
+
+        os.kill(web, signal.SIGTERM)
+
+        running.until(lambda: '"shutting_down"' in running.ask("/readyz")[1], seconds=10)
+        running.until(lambda: role_of(web) is None)
+        running.until(running.ready)
+
 
 class TestStartAndEnd:
     def test_ends_cleanly_and_starts_again_without_installing(self, installation):
@@ -111,6 +123,27 @@ class TestStartAndEnd:
 
         assert process.wait(60) == 0
         installation.process = None
+
+    def test_starts_after_initdb_was_killed_half_way(self, installation):
+        process = installation.launch()
+        draft = installation.data_dir / "pg" / "data.new"
+        installation.until((draft / "base").exists)
+        installation.kill_starting(process)
+        assert not (installation.data_dir / "pg" / "data").exists()
+
+        installation.start()
+
+        assert installation.ready()
+        assert not draft.exists()
+
+    def test_uses_the_redis_it_is_given(self, installation, own_redis):
+        installation.start(REDIS_URL=f"unix://{own_redis}")
+
+        listed = json.loads(installation.ask("/readyz")[1])
+        with redis.Redis(unix_socket_path=str(own_redis)) as client:
+            assert client.info("clients")["connected_clients"] > 1
+        assert listed["status"] == "ready"
+        assert not (installation.data_dir / "log" / "redis.log").exists()
 
 
 class TestRefusals:
