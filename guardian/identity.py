@@ -58,12 +58,16 @@ def session_actor(request: HttpRequest) -> Actor:
 
 
 def client_address(request: HttpRequest | Request) -> str:
-    """The peer's address; a forwarding header counts only from a trusted proxy."""
+    """The address of whoever asks; a forwarding header counts only from a trusted proxy."""
     peer = str(request.META.get("REMOTE_ADDR", ""))
-    if peer in settings.TRUSTED_PROXIES:
-        forwarded = str(request.META.get("HTTP_X_FORWARDED_FOR", "")).split(",")[-1].strip()
-        return forwarded or peer
-    return peer
+    return forwarded_address(peer, str(request.META.get("HTTP_X_FORWARDED_FOR", "")))
+
+
+def forwarded_address(peer: str, forwarded_for: str) -> str:
+    """The last address of the header where a trusted proxy sent it, else the peer's."""
+    if peer not in settings.TRUSTED_PROXIES:
+        return peer
+    return forwarded_for.rsplit(",", maxsplit=1)[-1].strip() or peer
 
 
 def actor_of(request: Request) -> Actor:

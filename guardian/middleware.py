@@ -4,6 +4,7 @@ from collections.abc import Callable
 from uuid import uuid4
 
 import structlog
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from guardian import context, disk
@@ -22,6 +23,27 @@ class RequestContextMiddleware:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         response = self.get_response(request)
         response["X-Request-ID"] = request_id
+        return response
+
+
+class ForwardedSchemeMiddleware:
+    """Behind a trusted proxy that ends TLS a request is as secure as the person's connection.
+
+    Without it Django would compare the page's `https` Origin with `http` and refuse every form;
+    and cookies that came by TLS would be sent in the clear later.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        peer = request.META.get("REMOTE_ADDR", "")
+        if peer in settings.TRUSTED_PROXIES and request.headers.get("X-Forwarded-Proto") == "https":
+            request.META["wsgi.url_scheme"] = "https"
+        response = self.get_response(request)
+        if request.is_secure():
+            for cookie in response.cookies.values():
+                cookie["secure"] = True
         return response
 
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from guardian.authority import Actor, actor_for, scopes_of
 from guardian.errors import Unauthorized
+from guardian.identity import forwarded_address
 from guardian.models import ApiToken, Membership, Team, User
 
 
@@ -38,7 +39,8 @@ def visitor_of(scope: dict[str, Any]) -> Visitor:
         if kind.lower() not in {"bearer", "token"}:
             raise Unauthorized
         peer = (scope.get("client") or ("",))[0]
-        return Visitor(authenticate_token(text.strip(), address=peer))
+        address = forwarded_address(peer, headers.get(b"x-forwarded-for", ""))
+        return Visitor(authenticate_token(text.strip(), address=address))
     if urlsplit(headers.get(b"origin", "")).netloc != headers.get(b"host", ""):
         raise Unauthorized("A socket opened by another site is refused.")
     return _session_visitor(scope)
