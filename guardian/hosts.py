@@ -19,6 +19,16 @@ FORGET_AFTER = "1 hour"
 HostBeat = Callable[[list[str]], None]
 
 _beats: list[HostBeat] = []
+_leaving = threading.Event()
+
+
+def leave() -> None:
+    """This process ends within seconds: what cannot be finished is to be given back now."""
+    _leaving.set()
+
+
+def is_leaving() -> bool:
+    return _leaving.is_set()
 
 
 def on_each_host(beat: HostBeat) -> HostBeat:

@@ -12,6 +12,7 @@ from django.db import DatabaseError, connection
 
 from guardian.authority import Actor
 from guardian.errors import DomainError
+from guardian.hosts import is_leaving
 from orchestrator.errors import RunTakenOver
 from orchestrator.models import AgentExecution
 from phases import services as phases
@@ -25,7 +26,7 @@ class LeaseKeeper:
     """Renews a lease in a thread each third of it; `reason` tells why to stop, else it is empty.
 
     Reasons: `cancelled`, `lease_lost`, `superseded` (another host has this execution now),
-    `timeout`. A database that is away is asked again until the lease would be over.
+    `timeout`, `host_stopping`. A database that is away is asked again until the lease is over.
     """
 
     def __init__(
@@ -72,6 +73,8 @@ class LeaseKeeper:
             raise RunTakenOver
         if not self.reason and time.monotonic() > self._deadline:
             self.reason = "timeout"
+        if not self.reason and is_leaving():
+            self.reason = "host_stopping"
         return bool(self.reason)
 
     def _keep(self) -> None:

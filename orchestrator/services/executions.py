@@ -29,6 +29,10 @@ log = structlog.get_logger(__name__)
 MOST_ATTEMPTS = 3
 NOBODY_TOOK_IT = timedelta(seconds=30)
 LONGEST_WAIT = timedelta(hours=24)
+HANDED_BACK = {
+    "cancelled": "A cancel was requested.",
+    "host_stopping": "Its worker host was asked to end.",
+}
 RENEW_WITHIN = timedelta(seconds=LEASE_SECONDS * 2 // 3)
 
 
@@ -37,7 +41,7 @@ class Outcome:
     """How the work of an execution ended.
 
     `kind`: succeeded (with result), failed (with code, message, permanent), or stopped (code says
-    why: cancelled, lease_lost, superseded).
+    why: cancelled, host_stopping, lease_lost, superseded).
     """
 
     kind: Literal["succeeded", "failed", "stopped"]
@@ -160,15 +164,15 @@ def _fail_task(execution: AgentExecution, outcome: Outcome) -> None:
 
 
 def _stop(execution: AgentExecution, outcome: Outcome) -> None:
-    """Called off: a task whose cancel was asked for is handed back, a lost one left alone."""
-    if outcome.code == "cancelled":
+    """Called off: a task that is still ours is handed back, a lost one left alone."""
+    if outcome.code in HANDED_BACK:
         try:
             with transaction.atomic():
                 phases.release_task(
                     actor=agent_actor(_instance(execution)),
                     task_id=_task_id(execution),
                     fence=execution.fence,
-                    reason=outcome.message or "A cancel was requested.",
+                    reason=outcome.message or HANDED_BACK[outcome.code],
                 )
         except DomainError as refusal:
             outcome = Outcome("stopped", code=refusal.code, message=refusal.detail)

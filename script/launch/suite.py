@@ -13,7 +13,7 @@ from launch.workshop import Workshop
 
 INTERRUPTED = 130
 # Files stay whole (their modules' fixtures are dear) and start in the order the suite gives them.
-SHARED = ["--dist", "loadgroup", "--no-loadscope-reorder"]
+SHARED = ["--dist", "loadfile", "--no-loadscope-reorder"]
 # Program: the Debian packages that bring it.
 PACKAGES = {
     "chromium": ["chromium", "fonts-dejavu-core"],

@@ -21,7 +21,7 @@ from launch.redis import find_redis, redis_child
 from launch.venv import Virtualenv
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-START_SECONDS = 90
+START_SECONDS = 180
 # A killed server takes its database along; its worker then ends only when its time is up.
 BRIEF = {"LEMNOS_SHUTDOWN_SECONDS": "5"}
 FOREIGN = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE")

@@ -9,7 +9,8 @@ import pytest
 import redis
 from launch.processes import program_of
 
-pytestmark = pytest.mark.slow
+# A start on a busy machine takes a minute: the schema is made anew.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 class TestWhileUp:
@@ -58,10 +59,11 @@ class TestWhileUp:
     @pytest.mark.parametrize("position", [1, 2, 3], ids=["web", "worker", "relay"])
     def test_starts_a_killed_process_again(self, running, position):
         running.until(running.ready)
+        role = ROLES[position - 1]
+        # The test before may have killed it: its successor is there before it is ready.
+        running.until(lambda: role in map(role_of, running.children()))
         before = set(running.children())
-        killed = next(
-            pid for pid in sorted(before, reverse=True) if role_of(pid) == ROLES[position - 1]
-        )
+        killed = next(pid for pid in sorted(before, reverse=True) if role_of(pid) == role)
 
         os.kill(killed, signal.SIGKILL)
 
@@ -70,6 +72,7 @@ class TestWhileUp:
 
     def test_a_web_process_that_is_asked_to_end_says_so_before_it_closes(self, running):
         running.until(running.ready)
+        running.until(lambda: "uvicorn" in map(role_of, running.children()))
         web = next(pid for pid in running.children() if role_of(pid) == "uvicorn")
 
         os.kill(web, signal.SIGTERM)

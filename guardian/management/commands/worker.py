@@ -19,7 +19,7 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.psycopg_connector import PsycopgConnector
 from procrastinate.worker import Worker
 
-from guardian.hosts import Heart
+from guardian.hosts import Heart, leave
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +28,9 @@ UPKEEP_QUEUES = ("system", "hooks")
 UPKEEP_CONCURRENCY = 2
 HEARTBEAT_SECONDS = 10
 STALLED_SECONDS = 30
-# What is left of the time to shut down for handing back jobs that did not end.
+# What is left of the time to shut down when work that goes on is told to give its task back,
+GIVE_BACK_SECONDS = 10
+# and when jobs that did not end all the same go back to their queue.
 HAND_BACK_SECONDS = 5
 # How long a query waits for a connection: with the database gone, the end must not.
 CONNECTION_SECONDS = 5
@@ -131,12 +133,17 @@ async def end(
 ) -> None:
     """Stop the lanes within LEMNOS_SHUTDOWN_SECONDS.
 
-    A job in a thread cannot be interrupted: when time is up it goes back to its queue and this
-    process ends at once, so the job never runs here and elsewhere at the same time.
+    A job in a thread cannot be interrupted: it may end by itself, then is asked to give its task
+    back, and when time is up it goes back to its queue and this process ends at once, so the job
+    never runs here and elsewhere at the same time.
     """
     for worker in workers:
         worker.stop()
-    _, late = await asyncio.wait(running, timeout=settings.SHUTDOWN_SECONDS)
+    grace = max(1, settings.SHUTDOWN_SECONDS - GIVE_BACK_SECONDS)
+    _, late = await asyncio.wait(running, timeout=grace)
+    if late:
+        leave()
+        _, late = await asyncio.wait(late, timeout=settings.SHUTDOWN_SECONDS - grace)
     if late:
         identities = [worker.worker_id for worker in workers if worker.worker_id is not None]
         try:
