@@ -30,7 +30,7 @@ from django.utils import timezone
 from guardian import conditions
 from guardian.authority import Actor
 from guardian.errors import DomainError
-from guardian.services import log_error
+from guardian.services import log_error, standing_of
 from guardian.storable import storable
 from orchestrator import capabilities, templates
 from orchestrator.capabilities import Answer, Capability, StepContext, Waiting, as_answer
@@ -56,7 +56,7 @@ MOST_AT_ONCE = 4
 MOST_RESULT_BYTES = 1024 * 1024
 RETRY_SECONDS = (1, 2, 4)
 TICK_SECONDS = 0.25
-LOOK_SECONDS = 2
+LOOK_SECONDS = 1
 RENEW_SECONDS = 10
 # A call that was told to stop has this long to return before its thread is left behind.
 GRACE_SECONDS = 5
@@ -197,6 +197,8 @@ class _Execution:
         elif now >= self.look_at:
             if not self._written(lambda: runs.still_mine(run=self.run)):
                 raise RunTakenOver(run_id=str(self.run.pk))
+            if self.ending is None and standing_of(team_id=self.run.team_id).kill_switch:
+                self.ending = _End(reason="The kill switch is on.")
             self.look_at = time.monotonic() + LOOK_SECONDS
 
     def _watch(self, call: _Call, now: float) -> None:

@@ -13,20 +13,23 @@ from django.db import DatabaseError, connection
 from guardian.authority import Actor
 from guardian.errors import DomainError
 from guardian.hosts import is_leaving
+from guardian.services import standing_of
 from orchestrator.errors import RunTakenOver
 from orchestrator.models import AgentExecution
 from phases import services as phases
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 2
+# Work that was called off ends within two seconds: one for the look, one for the sandbox.
+LOOK_SECONDS = 1
 
 
 class LeaseKeeper:
     """Renews a lease in a thread each third of it; `reason` tells why to stop, else it is empty.
 
     Reasons: `cancelled`, `lease_lost`, `superseded` (another host has this execution now),
-    `timeout`, `host_stopping`. A database that is away is asked again until the lease is over.
+    `timeout`, `host_stopping`, `kill_switch_on`. A database that is away is asked again until the
+    lease is over.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class LeaseKeeper:
         if execution.task_id is None or execution.fence is None:
             raise ValueError(f"execution {execution.pk} holds no task")
         self._task_id, self._fence = execution.task_id, execution.fence
+        self._team_id = execution.team_id
         now = time.monotonic()
         self._deadline = now + timeout_seconds
         self._held_until = now + lease_seconds
@@ -100,7 +104,7 @@ class LeaseKeeper:
                 self.reason = "lease_lost"
 
     def _look(self) -> None:
-        """One cheap read between two renewals, so that a cancel stops the work within seconds."""
+        """Cheap reads between two renewals, so that what is called off stops within seconds."""
         row = (
             AgentExecution.objects.filter(pk=self._execution_id, state="running")
             .values_list("attempt", "task__fence", "task__cancel_deadline")
@@ -112,6 +116,8 @@ class LeaseKeeper:
             self.reason = "lease_lost"
         elif row[2] is not None:
             self.reason = "cancelled"
+        elif standing_of(team_id=self._team_id).kill_switch:
+            self.reason = "kill_switch_on"
 
     def _renew(self) -> None:
         asked = time.monotonic()

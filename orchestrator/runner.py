@@ -8,7 +8,7 @@ import structlog
 from guardian.authority import Actor
 from guardian.errors import DomainError
 from guardian.hosts import worker_name
-from guardian.services import log_error
+from guardian.services import log_error, standing_of
 from orchestrator import executor, services
 from orchestrator.errors import RunBusy, RunTakenOver
 from orchestrator.keeper import LeaseKeeper
@@ -96,11 +96,15 @@ def conclude(run: PatternRun, reason: str) -> Outcome | None:
         return _failed(run, calls)
     if reason:
         return Outcome("stopped", code=reason, tool_calls=calls)
-    if run.state == PatternRun.State.CANCELLED:
-        # Somebody called this run off; to try again is for a person to say.
-        message = "Its run was cancelled. Retry the task, or move the ticket back, to go on."
-        return Outcome("failed", code="run_cancelled", message=message, tool_calls=calls)
-    return None
+    return _cancelled(run, calls) if run.state == PatternRun.State.CANCELLED else None
+
+
+def _cancelled(run: PatternRun, calls: int) -> Outcome:
+    if standing_of(team_id=run.team_id).kill_switch:
+        return Outcome("stopped", code="kill_switch_on", tool_calls=calls)
+    # Somebody called this run off; to try again is for a person to say.
+    message = "Its run was cancelled. Retry the task, or move the ticket back, to go on."
+    return Outcome("failed", code="run_cancelled", message=message, tool_calls=calls)
 
 
 def _result(run: PatternRun) -> dict[str, Any]:

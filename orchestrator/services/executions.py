@@ -32,6 +32,7 @@ LONGEST_WAIT = timedelta(hours=24)
 HANDED_BACK = {
     "cancelled": "A cancel was requested.",
     "host_stopping": "Its worker host was asked to end.",
+    "kill_switch_on": "The kill switch is on.",
 }
 RENEW_WITHIN = timedelta(seconds=LEASE_SECONDS * 2 // 3)
 
@@ -41,7 +42,7 @@ class Outcome:
     """How the work of an execution ended.
 
     `kind`: succeeded (with result), failed (with code, message, permanent), or stopped (code says
-    why: cancelled, host_stopping, lease_lost, superseded).
+    why: cancelled, host_stopping, kill_switch_on, lease_lost, superseded).
     """
 
     kind: Literal["succeeded", "failed", "stopped"]

@@ -17,7 +17,7 @@ from django.utils import timezone
 from guardian import relay
 from guardian.errors import IllegalTransition
 from guardian.models import Event, Membership
-from guardian.services import build_first_pack, charge
+from guardian.services import build_first_pack, charge, set_kill_switch
 from orchestrator import services
 from orchestrator.errors import RunBusy, RunTakenOver
 from orchestrator.executor import execute_run
@@ -351,6 +351,24 @@ class TestStopping:
         assert states(run) == {"a": "cancelled"}
         with pytest.raises(IllegalTransition):
             services.cancel_run(run_id=run.pk, actor=lead, reason="again")
+
+    def test_the_kill_switch_ends_it_within_seconds(self, start, lead, tmp_path):
+        run = start(step("a", "slow", args={"seconds": 60, "file": str(tmp_path / "begun")}))
+        found = []
+
+        def host():
+            found.append(execute_run(run.pk))
+            connection.close()
+
+        thread = threading.Thread(target=host)
+        thread.start()
+        wait_for((tmp_path / "begun").exists)
+
+        set_kill_switch(actor=lead, on=True, reason="it spends too much")
+        thread.join(15)
+
+        assert found[0].state == "cancelled"
+        assert found[0].steps.get().reason == "The kill switch is on."
 
     def test_a_late_host_changes_nothing(self, start, tmp_path):
         run = start(step("a", "slow", args={"seconds": 60, "file": str(tmp_path / "begun")}))

@@ -9,9 +9,12 @@ from django.utils import timezone
 from guardian import hosts
 from guardian import services as guardian
 from orchestrator import runner, services
+from orchestrator.keeper import LeaseKeeper
 from orchestrator.models import AgentExecution, PatternRun
+from orchestrator.services.executions import Outcome
 from phases import services as phases
 from phases.models import Task
+from tests.e2e.processes import wait_for
 
 
 @pytest.fixture
@@ -81,6 +84,29 @@ class TestACancelledRun:
 
         task = Task.objects.get(pk=execution.task_id)
         assert (task.status, task.error_code) == ("failed", "run_cancelled")
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+class TestCalledOff:
+    def test_the_kill_switch_gives_the_task_back(self, execution, lead):
+        keeper = LeaseKeeper(
+            actor=services.agent_actor(execution.instance),
+            execution=execution,
+            lease_seconds=60,
+            timeout_seconds=60,
+        )
+        with keeper:
+            guardian.set_kill_switch(actor=lead, on=True, reason="it spends too much")
+            wait_for(keeper.should_stop, seconds=15, why=lambda: "it was never told")
+        outcome = Outcome("stopped", code=keeper.reason)
+        services.finish_execution(execution_id=execution.pk, attempt=1, outcome=outcome)
+
+        task = Task.objects.get(pk=execution.task_id)
+        assert (task.status, task.holder_id) == ("pending", None)
+        assert task.fence == execution.fence + 1
+        execution.refresh_from_db()
+        assert (execution.state, execution.error_code) == ("aborted", "kill_switch_on")
 
 
 def _set_state(run: PatternRun, state: str) -> None:
