@@ -307,6 +307,7 @@ def write_evidence(_ctx: RequestCtx, step: StepContext, args: dict[str, Any]) ->
         content=content_of(execution, args["artifact_type"]),
         observation={
             **observed(execution),
+            "ran_the_source": tools.runs_its_input(tool=execution.tool),
             "observed_at": execution.completed_at.isoformat() if execution.completed_at else None,
         },
     )
