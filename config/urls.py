@@ -9,6 +9,9 @@ from guardian.logins import throttled
 
 APPS = ("guardian", "phases", "tools", "memory", "orchestrator")
 
+handler404 = "guardian.views.not_found"
+handler500 = "guardian.views.server_error"
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/login/", throttled(admin.site.login)),
     path("admin/", admin.site.urls),

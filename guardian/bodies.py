@@ -9,6 +9,7 @@ from django.conf import settings
 from rest_framework import parsers
 
 from guardian import errors
+from guardian.foreign_errors import MalformedJson
 
 MAX_DEPTH = 100
 
@@ -62,12 +63,6 @@ def _check_text(text: str, path: str) -> None:
         raise errors.Invalid(path=path[:200], reason="may not hold the character U+0000")
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise errors.Invalid(path=path[:200], reason="holds half of a surrogate pair")
-
-
-class MalformedJson(errors.Invalid):
-    """The body is not valid JSON."""
-
-    code = "malformed_json"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ class DomainError(Exception):
     remedy: ClassVar[str] = ""
     permanent: ClassVar[bool] = True
     retry_after: int | None = None
+    # Members that a problem of this kind carries beside the common ones, as an example.
+    example: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, detail: str | None = None, **data: Any) -> None:
         self.detail = detail or (type(self).__doc__ or "").strip().splitlines()[0]
@@ -31,6 +33,10 @@ class Invalid(DomainError):
 
     code = "invalid"
     status = 400
+    remedy = "Correct what it names, then send it again."
+    example = {
+        "errors": [{"path": "title", "code": "invalid", "message": "This field is required."}]
+    }
 
     def __init__(
         self, detail: str | None = None, *, path: str = "", reason: str = "", **data: Any
@@ -45,6 +51,7 @@ class BadFilter(Invalid):
     """A filter of this list is unknown or has a value it cannot take."""
 
     code = "bad_filter"
+    remedy = "Use a filter that /api/docs lists for this address, with a value of its type."
 
 
 class BadCursor(Invalid):
@@ -87,12 +94,15 @@ class Forbidden(DomainError):
 
     code = "forbidden"
     status = 403
+    remedy = "Ask an administrator of your team."
 
 
 class ScopeMissing(Forbidden):
     """Your role or token lacks the scope that this needs."""
 
     code = "scope_missing"
+    remedy = "Use a token with this scope, or ask an administrator for a role that has it."
+    example = {"scope": "tickets:write"}
 
 
 class AuthorityTooLow(Forbidden):
@@ -113,12 +123,14 @@ class SelfReview(Forbidden):
     """Nobody decides about their own work."""
 
     code = "self_review"
+    remedy = "Ask another member of your team."
 
 
 class KindReserved(Forbidden):
     """Event kinds that begin with an app's name are reserved for Lemnos."""
 
     code = "kind_reserved"
+    remedy = "Publish under a first word of your own, such as build.finished."
 
 
 class NotFound(DomainError):
@@ -126,24 +138,29 @@ class NotFound(DomainError):
 
     code = "not_found"
     status = 404
+    remedy = "Check the id and the team; what belongs to another team is not found either."
 
 
 class AlreadyExists(DomainError):
     """Something with this name exists already."""
 
     code = "already_exists"
+    remedy = "Use the one that exists, or choose another name."
 
 
 class IllegalTransition(DomainError):
     """This change of state is not allowed from here."""
 
     code = "illegal_transition"
+    remedy = "Choose what its present state allows."
+    example = {"allowed": ["PHASE_REPORT", "PHASE_BLOCKED"]}
 
 
 class Immutable(DomainError):
     """This can no longer be changed."""
 
     code = "immutable"
+    remedy = "Make a new version with the change."
 
 
 class LeaseLost(DomainError):
@@ -165,6 +182,7 @@ class BudgetExceeded(DomainError):
 
     code = "budget_exceeded"
     remedy = "Raise the limit, wait for the next period, or free held money."
+    example = {"scope": "team", "limit": "20.00", "spent": "19.20", "reserved": "0.75"}
 
 
 class StaleVersion(DomainError):
@@ -196,6 +214,7 @@ class IdempotencyInProgress(DomainError):
 
     code = "idempotency_in_progress"
     retry_after = 1
+    remedy = "Wait a second, then send the same request again for its answer."
 
 
 class BodyTooLarge(DomainError):
@@ -203,6 +222,7 @@ class BodyTooLarge(DomainError):
 
     code = "body_too_large"
     status = 413
+    remedy = "Send less at once: JSON up to 1 MiB, a file up to 20 MiB."
 
 
 class QuotaExceeded(DomainError):
@@ -211,6 +231,7 @@ class QuotaExceeded(DomainError):
     code = "quota_exceeded"
     status = 429
     retry_after = 60
+    remedy = "Wait as long as Retry-After says, or free what is no longer needed."
 
 
 class RateLimited(DomainError):
@@ -219,6 +240,7 @@ class RateLimited(DomainError):
     code = "rate_limited"
     status = 429
     retry_after = 60
+    remedy = "Wait as long as Retry-After says, then go on more slowly."
 
 
 class PackNotFound(DomainError):
@@ -237,6 +259,7 @@ class IsolationUnavailable(DomainError):
     retry_after = 60
     permanent = False
     remedy = "Start a worker on a host with a container engine, then retry."
+    example = {"needed": "container", "offered": "none"}
 
 
 class KillSwitchOn(DomainError):
@@ -256,6 +279,7 @@ class ShuttingDown(DomainError):
     status = 503
     retry_after = 5
     permanent = False
+    remedy = "Send it again in a few seconds: another process, or this one anew, takes it."
 
 
 class DiskLow(DomainError):
@@ -276,12 +300,14 @@ class ReferenceInvalid(Invalid):
     """This is no reference: write {{inputs.name}}, {{state.name}} or {{ctx.name}}."""
 
     code = "reference_invalid"
+    remedy = "Write one name in two braces, as shown, and nothing else."
 
 
 class ConditionInvalid(Invalid):
     """This condition cannot be read."""
 
     code = "condition_invalid"
+    remedy = "Compare references with and, or, not, in and the usual signs: {{state.total}} > 0."
 
 
 class ConditionMissing(Invalid):
@@ -295,3 +321,4 @@ class ConditionTypeError(Invalid):
     """A condition compares what cannot be compared."""
 
     code = "condition_type_error"
+    remedy = "Compare numbers with numbers and texts with texts."

@@ -21,8 +21,9 @@ from rest_framework.response import Response
 from rest_framework.utils.encoders import JSONEncoder
 from rest_framework.views import APIView
 
-from guardian import context, errors
+from guardian import context, errors, foreign_errors
 from guardian.authority import Actor
+from guardian.error_book import meaning
 from guardian.identity import PUBLIC, ScopePermission, actor_of, client_address, session_actor
 from guardian.models import IdempotencyKey
 from guardian.redaction import redact_text
@@ -108,11 +109,13 @@ def problem_handler(exc: Exception, ctx: dict[str, Any]) -> Response | None:
     converted = _as_domain_error(exc)
     if converted is None:
         log.error("unhandled_error", path=instance, exc_info=exc)
+        error = foreign_errors.InternalError()
         body = problem_body(
-            code="internal_error",
-            status=500,
-            detail="Something went wrong here; it has been logged under the request id.",
+            code=error.code,
+            status=error.status,
+            detail=error.detail,
             instance=instance,
+            remedy=error.remedy_text,
         )
         transaction.set_rollback(True) if transaction.get_connection().in_atomic_block else None
         return Response(body, status=500, content_type=PROBLEM)
@@ -135,26 +138,21 @@ def _plain(data: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-class _Converted(errors.DomainError):
-    """A framework's refusal in Lemnos's words."""
-
-
-def _converted(code: str, status: int, detail: str, **data: Any) -> errors.DomainError:
-    kind = type("Converted", (_Converted,), {"code": code, "status": status})
-    error: errors.DomainError = kind(detail, **data)
-    return error
-
-
-_BY_STATUS = {
-    401: "unauthorized",
-    403: "forbidden",
-    404: "not_found",
-    405: "method_not_allowed",
-    406: "not_acceptable",
-    413: "body_too_large",
-    415: "unsupported_media_type",
-    429: "rate_limited",
+_BY_STATUS: dict[int, type[errors.DomainError]] = {
+    401: errors.Unauthorized,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    405: foreign_errors.MethodNotAllowed,
+    406: foreign_errors.NotAcceptable,
+    413: errors.BodyTooLarge,
+    415: foreign_errors.UnsupportedMediaType,
+    429: errors.RateLimited,
 }
+
+
+def _by_status(status: int) -> type[errors.DomainError]:
+    unknown = errors.Invalid if status < 500 else foreign_errors.InternalError
+    return _BY_STATUS.get(status, unknown)
 
 
 def _as_domain_error(exc: Exception) -> errors.DomainError | None:
@@ -168,19 +166,18 @@ def _as_domain_error(exc: Exception) -> errors.DomainError | None:
 def _validation_error(exc: Any) -> errors.DomainError:
     found = list(_flatten(exc.detail))
     first = found[0]["code"] if found else "invalid"
-    code = "unknown_field" if first == "unknown_field" else "invalid"
+    kind = foreign_errors.UnknownField if first == "unknown_field" else errors.Invalid
     text = "; ".join(f"{e['path']}: {e['message']}" if e["path"] else e["message"] for e in found)
-    return _converted(code, 400, text[:1000] or "The request is not valid.", errors=found)
+    return kind(text[:1000] or "The request is not valid.", errors=found)
 
 
 def _permission_denied(exc: Any) -> errors.DomainError:
-    code = "csrf_failed" if "CSRF" in str(exc.detail) else "forbidden"
-    return _converted(code, 403, str(exc.detail))
+    kind = foreign_errors.CsrfFailed if "CSRF" in str(exc.detail) else errors.Forbidden
+    return kind(str(exc.detail))
 
 
 def _api_exception(exc: Any) -> errors.DomainError:
-    code = _BY_STATUS.get(exc.status_code, "invalid")
-    return _converted(code, exc.status_code, str(exc.detail))
+    return _by_status(exc.status_code)(str(exc.detail))
 
 
 def _unstorable(exc: Exception) -> errors.DomainError | None:
@@ -189,14 +186,12 @@ def _unstorable(exc: Exception) -> errors.DomainError | None:
     if ours and "NUL" not in str(exc):
         return None
     log.warning("unstorable_value", error=str(exc)[:200], kind=type(exc).__name__)
-    return _converted("invalid", 400, "The request holds a value that cannot be kept.")
+    return errors.Invalid("The request holds a value that cannot be kept.")
 
 
 def _database_error(exc: OperationalError) -> errors.DomainError:
     log.warning("database_unavailable", error=str(exc)[:200])
-    return _converted(
-        "database_unavailable", 503, "The database does not answer right now.", retry_after=2
-    )
+    return foreign_errors.DatabaseUnavailable()
 
 
 _CONVERTERS: list[tuple[type[Exception], Callable[[Any], errors.DomainError | None]]] = [
@@ -204,7 +199,7 @@ _CONVERTERS: list[tuple[type[Exception], Callable[[Any], errors.DomainError | No
     (serializers.ValidationError, _validation_error),
     (Http404, lambda _: errors.NotFound()),
     (DjangoPermissionDenied, lambda _: errors.Forbidden()),
-    (exceptions.ParseError, lambda exc: _converted("malformed_json", 400, str(exc.detail))),
+    (exceptions.ParseError, lambda exc: foreign_errors.MalformedJson(str(exc.detail))),
     (exceptions.PermissionDenied, _permission_denied),
     (exceptions.APIException, _api_exception),
     (OperationalError, _database_error),
@@ -243,8 +238,14 @@ def foreign_problem(request: HttpRequest, response: HttpResponseBase) -> HttpRes
     status = response.status_code
     if status < 400 or not response.headers.get("Content-Type", "").startswith("text/html"):
         return response
-    code = _BY_STATUS.get(status, "invalid" if status < 500 else "internal_error")
-    answer = problem_response(request, code=code, status=status, detail=_FOREIGN.get(code, ""))
+    kind = _by_status(status)
+    answer = problem_response(
+        request,
+        code=kind.code,
+        status=status,
+        detail=_FOREIGN.get(kind.code, meaning(kind)),
+        remedy=kind.remedy,
+    )
     for name in ("Allow", "Retry-After"):
         if name in response.headers:
             answer[name] = response.headers[name]
@@ -253,9 +254,7 @@ def foreign_problem(request: HttpRequest, response: HttpResponseBase) -> HttpRes
 
 _FOREIGN = {
     "not_found": "There is nothing at this address.",
-    "method_not_allowed": "This address does not take this method; Allow names those it takes.",
     "invalid": "The request is not valid.",
-    "internal_error": "Something went wrong here; it has been logged under the request id.",
 }
 
 

@@ -6,6 +6,7 @@ from uuid import uuid4
 import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
 
 from guardian import context, disk
 from guardian.errors import ReadOnly
@@ -51,6 +52,12 @@ class ForwardedSchemeMiddleware:
 API_ROOTS = ("/api/", "/tools")
 
 
+def is_for_people(request: HttpRequest) -> bool:
+    """Whether a browser shows the answer as a page; below the API's addresses never."""
+    accepted = request.headers.get("Accept", "")
+    return not request.path.startswith(API_ROOTS) and "text/html" in accepted
+
+
 class ApiProblemMiddleware:
     """Under the API's addresses every failure is a problem document, whoever answers it."""
 
@@ -85,8 +92,17 @@ class ReadOnlyMiddleware:
         from guardian.http import problem_response
 
         error = ReadOnly()
-        response = problem_response(
-            request, code=error.code, status=error.status, detail=error.detail
-        )
+        response: HttpResponse
+        if is_for_people(request):
+            shown = {"title": "Nothing is saved now", "text": error.detail, "remedy": error.remedy}
+            response = render(request, "guardian/problem.html", shown, status=error.status)
+        else:
+            response = problem_response(
+                request,
+                code=error.code,
+                status=error.status,
+                detail=error.detail,
+                remedy=error.remedy,
+            )
         response["Retry-After"] = str(error.retry_after)
         return response

@@ -18,6 +18,7 @@ class YamlInvalid(Invalid):
     """This YAML cannot be read."""
 
     code = "yaml_invalid"
+    remedy = "Correct the place it names; keys may stand once and aliases are not read."
 
 
 class _Loader(yaml.CSafeLoader):

@@ -24,6 +24,7 @@ class DocsView(SpectacularSwaggerView):
 
     permission_classes = []
     authentication_classes = []
+    template_name = "guardian/docs.html"
 
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -35,6 +36,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/schema", SchemaView.as_view(), name="schema"),
     path("api/docs", DocsView.as_view(url_name="schema"), name="docs"),
     path("llms.txt", views.llms_txt, name="llms-txt"),
+    path("docs/errors", views.error_pages, name="error-pages"),
     path("docs/errors/<str:code>", views.error_page, name="error-page"),
     path("api/v1/", include(router.urls)),
 ]

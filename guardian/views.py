@@ -1,6 +1,8 @@
 """Pages of guardian: logging in and out, and what an error code means."""
 
+import json
 from functools import cache
+from http import HTTPStatus
 
 from django.contrib.auth import views as auth_views
 from django.http import Http404, HttpRequest, HttpResponse
@@ -9,7 +11,9 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 
-from guardian import errors
+from guardian import context
+from guardian.error_book import entries
+from guardian.http import problem_body
 
 
 class LoginView(auth_views.LoginView):
@@ -32,7 +36,7 @@ def home(request: HttpRequest) -> HttpResponse:
 def llms_txt(request: HttpRequest) -> HttpResponse:
     """What a language model needs to work here, by the form of llmstxt.org."""
     text = render_to_string(
-        "guardian/llms.txt", {"operations": _operations(), "errors": sorted(_all_errors().items())}
+        "guardian/llms.txt", {"operations": _operations(), "errors": entries().values()}
     )
     return HttpResponse(text, content_type="text/plain; charset=utf-8")
 
@@ -53,17 +57,41 @@ def _operations() -> list[dict[str, str]]:
     ]
 
 
-def _all_errors(base: type[errors.DomainError] = errors.DomainError) -> dict[str, str]:
-    """Code → message; of several errors with one code the most general speaks."""
-    found: dict[str, str] = {}
-    for sub in base.__subclasses__():
-        found |= _all_errors(sub)
-    return found | {base.code: (base.__doc__ or "").strip().splitlines()[0]}
+def error_pages(request: HttpRequest) -> HttpResponse:
+    """Every error code there is, each with a link to its page."""
+    return render(request, "guardian/errors.html", {"entries": entries().values()})
 
 
 def error_page(request: HttpRequest, code: str) -> HttpResponse:
     """One error code in words, for whoever follows a problem's `type`."""
-    known = _all_errors()
-    if code not in known:
+    entry = entries().get(code)
+    if entry is None:
         raise Http404
-    return render(request, "guardian/error.html", {"code": code, "message": known[code]})
+    example = problem_body(
+        code=entry.code,
+        status=entry.status,
+        detail=entry.means,
+        instance="/api/v1/…",
+        remedy=entry.remedy,
+        **entry.members,
+    )
+    shown = {
+        "entry": entry,
+        "phrase": HTTPStatus(entry.status).phrase,
+        "example": json.dumps(example, indent=2, ensure_ascii=False),
+    }
+    return render(request, "guardian/error.html", shown)
+
+
+# Pages for people where no view answers; below /api/ the middleware makes problems of them.
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """The handler of unknown addresses."""
+    return render(request, "404.html", {"request_path": request.path[:200]}, status=404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """The handler of what nobody foresaw; asks nothing of the database or the session."""
+    text = render_to_string("500.html", {"request_id": context.request_id()})
+    return HttpResponse(text, status=500)

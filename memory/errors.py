@@ -7,6 +7,7 @@ class EmptyText(Invalid):
     """There is no text to remember or to look for."""
 
     code = "empty_text"
+    remedy = "Give a text of at least one word."
 
 
 class RecordNotFound(NotFound):

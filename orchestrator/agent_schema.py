@@ -21,6 +21,7 @@ class DefinitionInvalid(Invalid):
     """This is no valid definition of an agent."""
 
     code = "definition_invalid"
+    remedy = "Correct the fields it names."
 
 
 class _Strict(BaseModel):

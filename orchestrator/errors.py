@@ -1,6 +1,7 @@
 """What the orchestrator refuses, and what to do about it."""
 
 from guardian.errors import DomainError, Invalid, LeaseLost, NotFound
+from guardian.foreign_errors import DatabaseUnavailable
 
 
 class VersionImmutable(DomainError):
@@ -32,6 +33,7 @@ class AgentBusy(DomainError):
 
     code = "agent_busy"
     permanent = False
+    remedy = "Wait until one of its tasks ends, or let another agent take it."
 
 
 # Templates
@@ -55,6 +57,7 @@ class TemplateTooLarge(Invalid):
     """What the templates make is too large."""
 
     code = "template_too_large"
+    remedy = "Refer to less, or hand large values over as files."
 
 
 # Capabilities
@@ -64,12 +67,14 @@ class CapabilityNotFound(NotFound):
     """No agent here has this capability."""
 
     code = "capability_not_found"
+    remedy = "GET /api/v1/capabilities lists those that are here."
 
 
 class CapabilityInputInvalid(Invalid):
     """The arguments break the contract of the capability."""
 
     code = "capability_input_invalid"
+    remedy = "Correct the arguments it names in the step of the pattern."
 
 
 class CapabilityResultInvalid(DomainError):
@@ -77,6 +82,7 @@ class CapabilityResultInvalid(DomainError):
 
     code = "capability_result_invalid"
     status = 500
+    remedy = "Report it with the run's id: the capability and its contract disagree."
 
 
 class CapabilityFailed(DomainError):
@@ -84,12 +90,14 @@ class CapabilityFailed(DomainError):
 
     code = "agent_execution_error"
     status = 500
+    remedy = "Look the run up in the error log by its id, then retry the task."
 
 
 class ResultTooLarge(DomainError):
     """A result may have 1 MiB of JSON."""
 
     code = "result_too_large"
+    remedy = "Store large results as files and answer their ids."
 
 
 class StepTimeout(DomainError):
@@ -98,14 +106,11 @@ class StepTimeout(DomainError):
     code = "timeout"
     status = 504
     permanent = False
+    remedy = "Give the step more time in its pattern, or less to do."
 
 
-class DatabaseAway(DomainError):
+class DatabaseAway(DatabaseUnavailable):
     """The database did not answer."""
-
-    code = "database_unavailable"
-    status = 503
-    permanent = False
 
 
 # Patterns
@@ -115,18 +120,21 @@ class PatternInvalid(Invalid):
     """This pattern has faults."""
 
     code = "pattern_invalid"
+    remedy = "Correct the faults it lists."
 
 
 class PatternNotFound(NotFound):
     """There is no such published pattern here."""
 
     code = "pattern_not_found"
+    remedy = "GET /api/v1/patterns lists them; only a published version can run."
 
 
 class PatternInputsInvalid(Invalid):
     """The inputs do not fit the pattern."""
 
     code = "pattern_inputs_invalid"
+    remedy = "Give the inputs that the pattern declares."
 
 
 class PatternFrozen(DomainError):
@@ -151,6 +159,7 @@ class RunBusy(DomainError):
 
     code = "run_busy"
     permanent = False
+    remedy = "Wait for its end; the run's own page shows how far it is."
 
 
 class RunStillOpen(DomainError):
@@ -169,12 +178,14 @@ class RunTimeout(DomainError):
 
     code = "timeout"
     status = 504
+    remedy = "Give it more time, or less to do."
 
 
 class HostLost(DomainError):
     """The hosts that ran this died, one after another."""
 
     code = "host_lost"
+    remedy = "Retry the task. If it ends so again, look at what it needs: memory first of all."
 
 
 # The workshop
@@ -202,6 +213,7 @@ class EvidenceNotOurs(DomainError):
 
     code = "evidence_not_ours"
     status = 403
+    remedy = "Attach it as reported evidence and let a second person confirm it."
 
 
 class RunOfTask(DomainError):

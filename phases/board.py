@@ -204,4 +204,5 @@ def _gate(ticket: Ticket, gate: PhaseGateResult | None) -> dict[str, Any] | None
         "met": sum(r["met"] for r in rows),
         "total": len(rows),
         "reported": sum(r["level"] == "reported" and not r["met"] for r in rows),
+        "missing": sum(bool(r.get("missing")) for r in rows),
     }

@@ -44,6 +44,14 @@ class TaskNotClaimable(DomainError):
     remedy = "See `waiting` for what it waits for."
 
 
+class NoCapableAgent(DomainError):
+    """No agent of this team offers what the task needs."""
+
+    code = "no_capable_agent"
+    permanent = False
+    remedy = "Connect an agent with these capabilities, or start the one that has them."
+
+
 class CancelRequested(DomainError):
     """This task is being cancelled: it can be released or failed, not completed."""
 
@@ -55,6 +63,7 @@ class DependencyCycle(DomainError):
     """These dependencies would form a cycle."""
 
     code = "dependency_cycle"
+    remedy = "Leave out one of the edges it names."
 
 
 class TooManyLeases(QuotaExceeded):

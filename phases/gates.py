@@ -12,6 +12,7 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import BooleanField, ExpressionWrapper, Q
 
+from phases import gate_rules
 from phases.models import GateRequirement, Phase, PhaseGateArtifact, Task, Ticket
 
 # Rules that read the stored content itself and need nobody's word.
@@ -150,7 +151,7 @@ def _judge_artifact(
     artifact = _weightiest(ticket, phase, kind, needs_own_run=needs_own_run)
     if artifact is None:
         found.missing = True
-        found.reason = f"There is no {_words(kind)} yet."
+        found.reason = f"There is no {gate_rules.words(kind)} yet."
         return found
     found.artifact_id = str(artifact.pk)
     found.observer = (artifact.verified_by or artifact.collected_by).name
@@ -158,20 +159,21 @@ def _judge_artifact(
     self_evident = bool(rules) and set(rules) <= _SELF_EVIDENT
     found.level = "verified" if artifact.is_verified or self_evident else "reported"
     found.stale = not artifact.is_fresh
-    faults = [text for name, value in rules.items() for text in _check(name, value, artifact)]
+    faults = gate_rules.faults(rules, artifact)
     enough = found.level == "verified" or requirement.min_evidence == "reported"
     if needs_own_run and artifact.source != PhaseGateArtifact.Source.SANDBOX:
         found.level, enough = "reported", False
     found.met = not faults and enough and not found.stale
+    name = gate_rules.words(kind)
     if found.stale:
-        found.reason = f"The {_words(kind)} is stale: it was made before the newest change."
+        found.reason = f"The {name} is stale: it was made before the newest change."
     elif faults:
-        texts = "; ".join(fault.rstrip(".") for fault in faults)
-        found.reason = f"{_words(kind).capitalize()}: {texts}."
+        texts = "; ".join(gate_rules.clause(fault) for fault in faults)
+        found.reason = f"{name.capitalize()}: {texts}."
     elif needs_own_run and not enough:
-        found.reason = f"{_words(kind).capitalize()}: only reported, it must come from our own run."
+        found.reason = f"{name.capitalize()}: only reported, it must come from our own run."
     elif not enough:
-        found.reason = f"{_words(kind).capitalize()}: only reported, nobody has observed it."
+        found.reason = f"{name.capitalize()}: only reported, nobody has observed it."
     return found
 
 
@@ -200,93 +202,3 @@ def _weightiest(ticket: Ticket, phase: Phase, kind: str, *, needs_own_run: bool)
         .order_by("-is_fresh", "-is_observed", "-recorded_at", "-id")
         .first()
     )
-
-
-def _check(name: str, value: Any, artifact: PhaseGateArtifact) -> list[str]:
-    content = artifact.artifact_content
-    if name in {"min_length", "sections"}:
-        return _check_text(name, value, content if isinstance(content, str) else "")
-    facts = content if isinstance(content, dict) else {}
-    if name == "present":
-        wanted = value if isinstance(value, list) else []
-        return [f"{key} is missing" for key in wanted if key not in facts]
-    if name == "all_passed":
-        return _check_all_passed(facts)
-    compare = {
-        "min": lambda is_, want: is_ >= want,
-        "max": lambda is_, want: is_ <= want,
-        "equals": lambda is_, want: is_ == want,
-    }[name]
-    words = {"min": "at least", "max": "at most", "equals": "exactly"}[name]
-    return [
-        f"{key} is {facts.get(key, 'missing')}, {words} {want} is needed"
-        for key, want in value.items()
-        if not _holds(compare, facts.get(key), want)
-    ]
-
-
-def _holds(compare: Any, is_: Any, want: Any) -> bool:
-    if isinstance(want, bool) or isinstance(is_, bool):
-        return is_ is want
-    if isinstance(want, (int, float)) and not isinstance(is_, (int, float)):
-        return False
-    return bool(compare(is_, want))
-
-
-def _check_text(name: str, value: Any, text: str) -> list[str]:
-    if name == "min_length":
-        return [] if len(text) >= value else [f"it has {len(text)} characters, {value} are needed"]
-    headings = {
-        line.strip().lstrip("#").strip().rstrip(":").lower().replace(" ", "_")
-        for line in text.splitlines()
-        if line.strip()
-    }
-    return [
-        f"the section {section} is missing"
-        for section in value
-        if section.lower().replace(" ", "_") not in headings
-    ]
-
-
-def _check_all_passed(facts: dict[str, Any]) -> list[str]:
-    failed, broken = facts.get("failed"), facts.get("errors", 0)
-    if not isinstance(failed, int) or not isinstance(broken, int):
-        return ["it does not say how many tests failed"]
-    why = str(facts.get("reason") or "")
-    if failed or broken:
-        total = facts.get("total", "?")
-        counts = [f"{failed} of {total} tests failed"] * bool(failed)
-        counts += [f"{broken} of {total} could not run"] * bool(broken)
-        return [" and ".join(counts), *_first_failures(facts), *([why] if why else [])]
-    if facts.get("exit_code") not in {0, None}:
-        # All that was counted passed, yet the run itself says that something went wrong.
-        return [why or f"the test run ended with exit code {facts['exit_code']}"]
-    return _check_any_passed(facts, why)
-
-
-def _check_any_passed(facts: dict[str, Any], why: str) -> list[str]:
-    """Tests that were all skipped or never found prove nothing, however clean the run."""
-    passed, skipped = facts.get("passed"), facts.get("skipped")
-    if isinstance(passed, int) and passed >= 1:
-        return []
-    if passed is None:
-        return ["it does not say how many tests passed"]
-    if isinstance(skipped, int) and skipped >= 1 and skipped == facts.get("total"):
-        said = "the only test was skipped" if skipped == 1 else f"all {skipped} tests were skipped"
-        return [said, *([why] if why else [])]
-    return [why or "no test passed"]
-
-
-def _first_failures(facts: dict[str, Any]) -> list[str]:
-    """The first three by name, so that the card says where to look."""
-    found = facts.get("failures")
-    names = [
-        str(item.get("test", "")).strip(":")[:120]
-        for item in (found if isinstance(found, list) else [])
-        if isinstance(item, dict)
-    ]
-    return [f"first of them: {', '.join(names[:3])}"] if names else []
-
-
-def _words(kind: str) -> str:
-    return kind.replace("_", " ")

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from guardian.authority import MONITOR, Actor
 from phases.gates import Criterion, Evaluation, evaluate
-from phases.models import Phase, PhaseGateArtifact, Task, Ticket
+from phases.models import Phase, PhaseGateArtifact, Task, Ticket, Workflow
 from phases.timeline import timeline
 from phases.why import why
 
@@ -52,7 +52,7 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
             for task in tasks
         ],
         "tasks_done": sum(t.status == Task.Status.COMPLETED for t in tasks),
-        "gate": _gate(asked_by or ticket.phase, gate, artifacts, actor)
+        "gate": _gate(asked_by or ticket.phase, ticket.workflow, gate, artifacts, actor)
         | {"open": ticket.is_open and ticket.phase.kind == Phase.Kind.WORK},
         "artifacts": [_artifact(a) for a in artifacts],
         "report": _report(ticket, artifacts),
@@ -98,15 +98,30 @@ def _task(task: Task, may_retry: bool) -> dict[str, Any]:  # noqa: FBT001  a pri
     }
 
 
+def _leads_to(phase: Phase, workflow: Workflow) -> str:
+    """The phase that opens when this one's gate is passed; its column may be the same."""
+    ahead = [
+        p
+        for p in workflow.phases.all()
+        if p.key in phase.allowed_transitions
+        and p.kind != Phase.Kind.BLOCKED
+        and p.sequence_order > phase.sequence_order
+    ]
+    return min(ahead, key=lambda p: p.sequence_order).name if ahead else ""
+
+
 def _gate(
-    phase: Phase, gate: Evaluation, artifacts: list[PhaseGateArtifact], actor: Actor
+    phase: Phase,
+    workflow: Workflow,
+    gate: Evaluation,
+    artifacts: list[PhaseGateArtifact],
+    actor: Actor,
 ) -> dict[str, Any]:
     by_id = {str(a.pk): a for a in artifacts}
     rows = [_criterion(c, by_id.get(c.artifact_id or ""), actor) for c in gate.criteria]
-    following = phase.next_column
     return {
         "rows": rows,
-        "to": following.name if following else "",
+        "to": _leads_to(phase, workflow),
         "verified": sum(r["met"] and r["level"] == "verified" for r in rows),
         "reported": sum(r["level"] == "reported" for r in rows),
         "passed": gate.passed,
@@ -142,7 +157,7 @@ def observer(artifact: PhaseGateArtifact) -> str:
     """Who says so, in words."""
     seen = artifact.observation or {}
     if artifact.source == PhaseGateArtifact.Source.SANDBOX:
-        parts = [f"observed in our sandbox ({seen.get('isolation', 'unknown level')})"]
+        parts = [_how(seen)]
         if seen.get("exit_code") is not None:
             parts.append(f"exit {seen['exit_code']}")
         if seen.get("execution_id"):
@@ -151,6 +166,25 @@ def observer(artifact: PhaseGateArtifact) -> str:
     if artifact.verified_by is not None:
         return f"reported by {artifact.collected_by.name}, confirmed by {artifact.verified_by.name}"
     return f"reported by {artifact.collected_by.name}"
+
+
+_WHERE = {
+    "container": "in a container",
+    "bwrap+": "in bubblewrap with counted limits",
+    "bwrap": "in bubblewrap",
+    "none": "without a sandbox",
+}
+
+
+def _how(seen: dict[str, Any]) -> str:
+    """What our own run did with the source, and what stood between it and the host."""
+    if "composed_from" in seen:
+        return "composed by Lemnos of what its own runs observed"
+    where = _WHERE.get(str(seen.get("isolation")), "at an unknown isolation level")
+    ran = seen.get("ran_the_source")
+    if ran is None:
+        return f"observed by Lemnos {where}"
+    return f"run by Lemnos {where}" if ran else f"read by Lemnos, not run, {where}"
 
 
 def facts(artifact: PhaseGateArtifact) -> str:

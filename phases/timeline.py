@@ -80,7 +80,7 @@ def _asked(event: Event, names: dict[str, str]) -> tuple[str, str, str]:
 
 def _attached(event: Event, _: dict[str, str]) -> tuple[str, str, str]:
     kind = str(event.data.get("artifact_type", "evidence")).replace("_", " ")
-    seen = {"sandbox": "observed in the sandbox", "reviewer": "confirmed by a second person"}
+    seen = {"sandbox": "observed by our own run", "reviewer": "confirmed by a second person"}
     return f"attached {kind},", seen.get(str(event.data.get("origin")), "reported"), ""
 
 

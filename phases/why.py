@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from guardian.error_book import told
+from phases.errors import NoCapableAgent
 from phases.gates import Evaluation
 from phases.models import Phase, Task, Ticket
 
@@ -89,9 +91,13 @@ def _waiting(ticket: Ticket, task: Task, now: datetime) -> Why:
         return Why(
             "warn", "Waiting", f"{text}“{task.title}” begins by itself when a place is free."
         )
+    able = ", ".join(capability.replace("_", " ") for capability in task.required_capabilities)
+    if task.dispatch_note == NoCapableAgent.code:
+        text = f"“{task.title}” needs {able}, and no agent of this team offers it."
+        return Why("warn", "Waiting", f"{text} {NoCapableAgent.remedy}")
     if task.dispatch_note:
-        return Why("warn", "Waiting", f"“{task.title}” cannot be taken yet: {task.dispatch_note}.")
-    able = ", ".join(task.required_capabilities)
+        text = f"“{task.title}” is not taken yet. {told(task.dispatch_note)}"
+        return Why("warn", "Waiting", text)
     who = f"an agent that offers {able}" if able else "an agent"
     return Why("warn", "Waiting", f"“{task.title}” is ready and waits for {who}.")
 

@@ -33,6 +33,7 @@ LONG_FILES = {
     "phases/serializers.py": "all shapes of tickets, tasks and boards",
     "tools/api.py": "all routes of files, tools, runs and the sandbox",
     "guardian/admin.py": "one admin per model of guardian",
+    "guardian/errors.py": "one catalogue: what is refused, and what helps",
     "guardian/http.py": "what every API view shares; halves would always be read together",
     "phases/admin.py": "one admin per model of phases",
     "tools/services/executions.py": "every edge of one state machine",

@@ -42,6 +42,7 @@ class ArchiveUnusable(DomainError):
     """This archive is not unpacked."""
 
     status = 422
+    remedy = "Pack the source anew as tar, tar.gz or zip."
 
 
 class ArchiveInvalid(ArchiveUnusable):
@@ -103,6 +104,7 @@ class ToolRateLimited(RateLimited):
     """This tool was called too often."""
 
     code = "tool_rate_limited"
+    remedy = "Wait as long as Retry-After says."
 
 
 class HandlerMissing(DomainError):
@@ -110,6 +112,7 @@ class HandlerMissing(DomainError):
 
     code = "handler_error"
     status = 500
+    remedy = "An admin gives the tool one of the shipped handlers."
 
 
 class ExecutionNotOpen(IllegalTransition):

@@ -56,11 +56,26 @@ def report_host(*, fresh: bool = False) -> None:
     _reported = found
 
 
+# A host too weak for some work is asked anew, but not once per ticket of a crowd.
+ASKED_AGAIN_SECONDS = 5
+
+
+def levels_for(needed: str) -> list[str]:
+    """This host's levels; too weak ones are proved anew, for what was missing may be mended."""
+    here = levels.local_levels()
+    if any(level_is_enough(level, needed) for level in here):
+        return here
+    here = levels.findings(believed=ASKED_AGAIN_SECONDS, install=install_id()).levels
+    report_host()
+    return here
+
+
 def weakest_sufficient(needed: str) -> str:
     """The cheapest level of this host that is strong enough. Raises IsolationUnavailable."""
-    enough = [level for level in levels.local_levels() if level_is_enough(level, needed)]
+    enough = [level for level in levels_for(needed) if level_is_enough(level, needed)]
     if not enough:
-        raise isolation_error(needed, levels.local_levels())
+        found = levels.findings()
+        raise isolation_error(needed, found.levels, [found.evidence])
     return enough[-1]
 
 
@@ -81,9 +96,9 @@ def execute(
     slot and hears `tools.execution.*`. For worker threads, never for web processes. Raises what
     `request_execution` raises, IsolationUnavailable if no live host offers the level.
     """
-    here = levels.local_levels()
     found = services.find_tool(actor=actor, tool=tool)
     needed = services.needed_level(handler=handler_of(found), origin=origin)
+    here = levels_for(needed)
     mine = any(level_is_enough(level, needed) for level in here)
     execution = services.request_execution(
         tool=found, actor=actor, input=input, context=context, origin=origin,

@@ -15,6 +15,7 @@ class AlreadyReverted(DomainError):
     """The kill switch is in that position already."""
 
     code = "already_reverted"
+    remedy = "Nothing is left to do; read its state before the next change."
 
 
 def kill_switch_is_on(*, team: Team) -> bool:

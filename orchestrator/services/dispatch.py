@@ -20,6 +20,7 @@ from orchestrator.errors import AgentBusy
 from orchestrator.models import AgentExecution, AgentInstance, RuntimeSwitch, free_slots
 from orchestrator.models.executions import OPEN_STATES
 from phases import services as phases
+from phases.errors import NoCapableAgent
 
 LEASE_SECONDS = 60
 CANDIDATES = 200
@@ -82,7 +83,7 @@ def _work_for(team: Team, candidates: Iterable[Candidate]) -> list[Work]:
 def _note_what_nobody_can(team: Team, candidates: Iterable[Candidate]) -> None:
     offered = frozenset[str]().union(*(c.capabilities for c in candidates))
     for task_id in phases.waiting_without_agent(team_id=team.pk, capabilities=offered):
-        _note(team, task_id, "no_capable_agent")
+        _note(team, task_id, NoCapableAgent.code)
 
 
 def _candidates(team: Team) -> list[Candidate]:

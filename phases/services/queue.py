@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from phases.errors import NoCapableAgent
 from phases.models import ReadyTask, Task
 
 
@@ -61,7 +62,7 @@ def waiting_without_agent(
     rows = (
         ReadyTask.objects.filter(team_id=team_id, not_before__lte=Now())
         .exclude(capabilities__contained_by=sorted(capabilities))
-        .exclude(task__dispatch_note="no_capable_agent")
+        .exclude(task__dispatch_note=NoCapableAgent.code)
     )
     return list(rows.order_by("priority", "ready_at").values_list("task_id", flat=True)[:limit])
 

@@ -86,7 +86,9 @@ class TestButtons:
 
         answer = press(enter(admin), task, "retry")
 
-        assert shown(answer) == [f"{task}: This task is pending."]
+        assert shown(answer) == [
+            f"{task}: This task is pending. Choose what its present state allows."
+        ]
         assert not Event.objects.filter(kind="phases.task.retried").exists()
 
     def test_a_refusal_names_its_remedy(self, enter, admin, ticket):
@@ -246,7 +248,10 @@ class TestManyRows:
         done = client.post(url, {**chosen, "confirmed": "yes", "reason": REASON}, follow=True)
         texts = shown(done)
         assert f"Put back in the queue: {held}. Done." in texts
-        assert f"{other}: This task is pending, nobody holds it." in texts
+        assert (
+            f"{other}: This task is pending, nobody holds it. Choose what its present state allows."
+            in texts
+        )
         assert Task.objects.get(pk=held.pk).status == "pending"
 
 

@@ -46,6 +46,10 @@ def data_of(response):
     return json.loads(found.group(1))
 
 
+def cards_of(response):
+    return [card for column in data_of(response)["columns"] for card in column["cards"]]
+
+
 def words(response) -> str:
     """The page's text, spaces joined."""
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", response.content.decode())).split())
@@ -345,10 +349,70 @@ class TestPanel:
         )
 
         text = words(page(lead, f"/board/{FLOW}/tickets/1?fragment=1"))
-        assert "observed in our sandbox (container), exit 0, execution 0190aaaa…" in text
+        assert "observed by Lemnos in a container, exit 0, execution 0190aaaa…" in text
         assert "total 3 · passed 3 · failed 0" in text
         assert "reported by coder-1" in text
         assert "1 of 1 tasks of this phase are not completed." in text
+
+    @pytest.mark.parametrize(
+        ("observation", "said"),
+        [
+            ({"isolation": "container", "ran_the_source": True}, "run by Lemnos in a container"),
+            (
+                {"isolation": "none", "ran_the_source": False},
+                "read by Lemnos, not run, without a sandbox",
+            ),
+            ({"isolation": "none", "ran_the_source": True}, "run by Lemnos without a sandbox"),
+            (
+                {"isolation": "container", "composed_from": {}},
+                "composed by Lemnos of what its own runs observed",
+            ),
+        ],
+    )
+    def test_tells_what_was_run_from_what_was_only_read(self, page, lead, observation, said):
+        ticket = open_ticket(lead)
+        services.record_evidence(
+            actor=lead,
+            ticket_id=ticket.pk,
+            task_id=ticket.tasks.get().pk,
+            artifact_type="inventory",
+            content={"files": 3},
+            observation={"execution_id": "0190aaaabbbb", **observation},
+        )
+
+        assert said in words(page(lead, f"/board/{FLOW}/tickets/1?fragment=1"))
+
+    def test_names_the_phase_its_gate_leads_to_not_the_column(self, page, lead):
+        open_ticket(lead)
+
+        assert "Gate to Design" in words(page(lead, f"/board/{FLOW}/tickets/1?fragment=1"))
+
+    @pytest.mark.parametrize(
+        ("code", "said"),
+        [
+            (
+                "no_capable_agent",
+                "“Analyse the requirements” needs analysis, and no agent of this team offers it.",
+            ),
+            ("kill_switch_on", "is not taken yet. The kill switch is on: nothing new starts."),
+            ("budget_exceeded", "A budget does not allow this much more. Raise the limit,"),
+        ],
+    )
+    def test_tells_why_nobody_takes_a_task_without_a_machine_key(self, page, lead, code, said):
+        ticket = open_ticket(lead)
+        services.note_why_waiting(task_id=ticket.tasks.get().pk, code=code)
+
+        text = words(page(lead, f"/board/{FLOW}/tickets/1?fragment=1"))
+        assert said in text
+        assert code not in text
+
+    def test_a_card_counts_the_evidence_that_is_missing(self, page, lead):
+        ticket = open_ticket(lead)
+        services.validate_gate(actor=lead, ticket_id=ticket.pk)
+
+        [card] = cards_of(page(lead, f"/board/{FLOW}"))
+        gate = card["gate"]
+        assert (gate["total"], gate["met"], gate["missing"]) == (2, 0, 1)
 
     def test_lets_a_second_person_confirm_but_never_the_author(self, page, lead, admin):
         ticket = open_ticket(lead)

@@ -2,7 +2,9 @@
 
 import pytest
 
-from phases.gates import _check_all_passed
+from phases import services
+from phases.gate_rules import _check_all_passed
+from phases.gates import evaluate
 
 PASSED = {"total": 4, "passed": 4, "failed": 0, "errors": 0, "exit_code": 0, "reason": ""}
 
@@ -53,3 +55,44 @@ class TestAllPassed:
 
     def test_some_skipped_beside_passed_ones_are_fine(self):
         assert _check_all_passed({**PASSED, "passed": 3, "skipped": 1}) == []
+
+
+class TestReasons:
+    """What stands on the card: one readable sentence for each piece of evidence."""
+
+    @pytest.fixture
+    def reasons(self, lead, team):
+        services.seed_team(team=team)
+
+        def go(**facts):
+            ticket = services.open_ticket(
+                actor=lead, title="Check it", workflow="repo_checkup", phase="PHASE_CHECKS"
+            )
+            services.record_evidence(
+                actor=lead,
+                ticket_id=ticket.pk,
+                task_id=ticket.tasks.get().pk,
+                artifact_type="test_results",
+                content={**PASSED, **facts},
+                observation={"execution_id": "0190aaaabbbb", "isolation": "container"},
+            )
+            found = evaluate(ticket)
+            return next(c.reason for c in found.criteria if c.artifact_type == "test_results")
+
+        return go
+
+    def test_no_tests_are_told_once(self, reasons):
+        said = reasons(total=0, passed=0, exit_code=5, reason="The source has no tests.")
+
+        assert said == "Test results: the source has no tests."
+
+    def test_failures_are_clauses_of_one_sentence(self, reasons):
+        said = reasons(
+            passed=3, failed=1, exit_code=1,
+            reason="Modules that are not installed in the sandbox: freezegun.",
+        )  # fmt: skip
+
+        assert said == (
+            "Test results: 1 of 4 tests failed;"
+            " modules that are not installed in the sandbox: freezegun."
+        )

@@ -57,7 +57,7 @@ class TestUploadedTestsRunInAContainer:
         done = run(lead, "pytest_run", {"archive_id": uploaded(tar_gz({"p/a.py": "x = 1\n"}))})
 
         assert (done.output_data["total"], done.output_data["exit_code"]) == (0, 5)
-        assert done.output_data["reason"] == "It has no tests."
+        assert done.output_data["reason"] == "The source has no tests."
 
     def test_missing_modules_are_named(self, lead, uploaded):
         output = run(lead, "pytest_run", {"archive_id": uploaded(tar_gz(MISSING))}).output_data

@@ -17,7 +17,7 @@ MISSING = re.compile(r"No module named '([A-Za-z0-9_.]{1,100})'")
 EXITS = {
     2: "The test run was interrupted.", 3: "pytest broke down.",
     4: "pytest was called wrongly or its configuration is not usable here.",
-    5: "It has no tests.",
+    5: "The source has no tests.",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import docker
 import requests
-from docker.errors import DockerException
+from docker.errors import DockerException, ImageNotFound
 from docker.types import Ulimit
 from docker.utils.socket import SocketError
 
@@ -20,9 +20,14 @@ INSTALL_LABEL, RUN_LABEL = "lemnos.install", "lemnos.run"
 FAILURES = (DockerException, requests.RequestException, OSError, SocketError)
 
 
+def address() -> str:
+    """The engine of DOCKER_HOST, or the local socket."""
+    return os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+
+
 def connect(timeout: float = 10) -> docker.APIClient:
-    """The engine of DOCKER_HOST, or the local socket. Raises DockerException, OSError."""
-    base_url = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    """A client of the engine at `address()`. Raises DockerException, OSError."""
+    base_url = address()
     if base_url.startswith("unix://"):
         # Tried by hand first: the SDK leaks its socket when nobody listens.
         with socket.socket(socket.AF_UNIX) as trial:
@@ -70,6 +75,9 @@ class DockerTransport(Transport):
     def start(self) -> None:
         try:
             self.client = connect()
+        except FAILURES as error:
+            raise InfraError(f"no container engine answers at {address()}") from error
+        try:
             if self.client.info().get("CgroupDriver") == "systemd":
                 self.parent = f"{self.group}.slice"
             self.container = self.client.create_container(
@@ -96,6 +104,10 @@ class DockerTransport(Transport):
             self.socket = getattr(self.stream, "_sock", self.stream)
             self.socket.settimeout(None)
             self.client.start(self.container)
+        except ImageNotFound as error:
+            raise InfraError(
+                "the engine does not have the sandbox image (script/sandbox-image build makes it)"
+            ) from error
         except FAILURES as error:
             raise InfraError(f"the engine refused: {error}") from error
 

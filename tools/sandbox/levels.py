@@ -30,18 +30,22 @@ class Known:
 _known = Known()
 
 
-def findings(*, fresh: bool = False, install: str = "") -> Findings:
-    """This process's newest probe, at most 45 s old; probing happens once for all threads."""
+def findings(
+    *, fresh: bool = False, install: str = "", believed: float = FRESH_SECONDS
+) -> Findings:
+    """This process's newest probe, at most `believed` seconds old; made once for all threads."""
     with _lock:
-        if fresh or _known.findings is None or is_stale():
+        found = _known.findings
+        if fresh or found is None or is_stale(believed):
             now = time.monotonic()
             proved = not fresh and now - _known.proved_at < PROVED_SECONDS
-            earlier = _known.findings if proved else None
-            _known.findings = probe_host(transport_for, install=install, earlier=earlier)
+            earlier = found if proved else None
+            found = probe_host(transport_for, install=install, earlier=earlier)
+            _known.findings = found
             _known.at = time.monotonic()
             if earlier is None:
                 _known.proved_at = _known.at
-        return _known.findings
+        return found
 
 
 def local_levels() -> list[str]:
@@ -49,9 +53,9 @@ def local_levels() -> list[str]:
     return findings().levels
 
 
-def is_stale() -> bool:
+def is_stale(believed: float = FRESH_SECONDS) -> bool:
     """Whether the next question would probe anew."""
-    return _known.findings is None or time.monotonic() - _known.at > FRESH_SECONDS
+    return _known.findings is None or time.monotonic() - _known.at > believed
 
 
 def forget() -> None:
@@ -70,7 +74,7 @@ def transport_for(
     if level == "container":
         return _container(image, job, limits, install, run_id)
     if image.rootfs is None:
-        raise InfraError("there is no sandbox root file system: script/sandbox-image build")
+        raise InfraError("there is no sandbox image (script/sandbox-image build makes it)")
     return BwrapTransport(
         limits, job.inodes, rootfs=Path(image.rootfs), with_cgroup=level == "bwrap+"
     )
@@ -80,7 +84,7 @@ def _container(image: Image, job: Job, limits: Limits, install: str, run_id: str
     from tools.sandbox.docker import DockerTransport
 
     if not image.image_id:
-        raise InfraError("there is no sandbox image: script/sandbox-image build")
+        raise InfraError("there is no sandbox image (script/sandbox-image build makes it)")
     return DockerTransport(limits, job.inodes, image=image.image_id, install=install, run_id=run_id)
 
 

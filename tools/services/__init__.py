@@ -9,6 +9,7 @@ from tools.services.executions import (
     needed_level,
     refuse_execution,
     request_execution,
+    runs_its_input,
     sweep_executions,
     take_execution,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "refuse_execution",
     "request_execution",
     "require_level_at_hand",
+    "runs_its_input",
     "seed_shipped_tools",
     "seed_team",
     "store_file",

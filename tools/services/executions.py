@@ -81,6 +81,11 @@ def handler_of(tool: Tool) -> Handler:
     return HANDLERS[name]
 
 
+def runs_its_input(*, tool: Tool) -> bool:
+    """Whether the code handed in is executed, or only read. Raises HandlerMissing."""
+    return handler_of(tool).touches == "runs"
+
+
 def needed_level(*, handler: Handler, origin: str) -> str:
     """The isolation this run needs, judged by the code that executes, not by the tool alone."""
     if origin == "self" or handler.touches == "reads":

@@ -1,5 +1,6 @@
 """What isolation the hosts offer, and the refusal when it is too little."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
@@ -40,10 +41,16 @@ def offered_levels() -> list[str]:
     return [level for level in LEVELS if level in found | {"none"}]
 
 
-def isolation_error(needed: str, offered: list[str]) -> IsolationUnavailable:
+def isolation_error(
+    needed: str, offered: list[str], evidence: Iterable[dict[str, Any]]
+) -> IsolationUnavailable:
+    """The refusal with its cause; `evidence` is what the probes of the hosts asked found."""
     best = offered[0] if offered else "none"
+    causes = list(dict.fromkeys(_why_not(needed, found) for found in evidence))
+    cause = "; ".join(causes) if causes else "no host with a sandbox worker is up"
     return IsolationUnavailable(
-        f"This needs isolation level `{needed}`; the best any host offers now is `{best}`.",
+        f"This needs isolation level “{needed}”, which no host offers now: {cause}."
+        f" The best at hand is “{best}”.",
         needed=needed,
         offered=best,
         remedy="Start a worker on a host with a container engine and the sandbox image"
@@ -51,11 +58,23 @@ def isolation_error(needed: str, offered: list[str]) -> IsolationUnavailable:
     )
 
 
+def _why_not(needed: str, evidence: dict[str, Any]) -> str:
+    """Why a host with this evidence does not offer the level, as the end of a sentence."""
+    found = evidence.get(needed)
+    if not isinstance(found, dict):
+        return "it was not proved"
+    if found.get("why"):
+        return str(found["why"]).rstrip(".")
+    failed = [name.replace("_", " ") for name, value in found.items() if value is not True]
+    return f"the probe failed at: {', '.join(failed)}" if failed else "it is proved only now"
+
+
 def require_level_at_hand(*, needed: str) -> None:
     """Raises IsolationUnavailable when no live host offers the level or a stronger one."""
     offered = offered_levels()
     if not any(level_is_enough(level, needed) for level in offered):
-        raise isolation_error(needed, offered)
+        seen = SandboxHost.objects.live().order_by("name").values_list("evidence", flat=True)
+        raise isolation_error(needed, offered, seen)
 
 
 @transaction.atomic

@@ -5,10 +5,12 @@ import { $, $$, ago, calm, h, icon, initials, narrow, setText } from "./dom.js";
 import { call } from "./api.js";
 import { refuse } from "./say.js";
 
+const SHORT = 50; // characters that fit into two lines of the narrowest column
 const PRIORITY = { CRITICAL: "Critical", HIGH: "High", MEDIUM: "Medium", LOW: "Low" };
 
 export class Cards {
   #drawn = new Map(); // id → text of what is drawn
+  #unfolded = new Set(); // ids of the cards whose reason is read in full
   #store;
   #base;
   #may;
@@ -195,7 +197,15 @@ export class Cards {
     const phase = this.#shared(card) ? h("span", { class: "badge" }, card.phase_name) : "";
     return h("div", { id: `about-${card.id}` },
       h("div", { class: "badges" }, ...parts.slice(0, total ? 2 : 0), phase, ...parts.slice(total ? 2 : 0)),
-      card.blocked_reason ? h("p", { class: "because", title: card.blocked_reason }, card.blocked_reason) : "");
+      card.blocked_reason ? this.#because(card) : "");
+  }
+
+  /* A long reason opens where it stands, by mouse, finger and keyboard. */
+  #because({ id, blocked_reason: reason }) {
+    if (reason.length <= SHORT) return h("p", { class: "because" }, reason);
+    const details = h("details", { class: "because", open: this.#unfolded.has(id) }, h("summary", {}, reason));
+    details.addEventListener("toggle", () => (details.open ? this.#unfolded.add(id) : this.#unfolded.delete(id)));
+    return details;
   }
 
   /* The phase is named where its column holds several. */
@@ -210,6 +220,7 @@ export class Cards {
       if (gate.status === "passed") badges.push(["gate passed", "ok", "check"]);
       else {
         badges.push([`gate ${gate.met}/${gate.total}${gate.met ? " verified" : ""}`, gate.met ? "ok" : "", null]);
+        if (gate.missing) badges.push([`evidence missing: ${gate.missing}`, "warn", null]);
         if (gate.reported) badges.push([`${gate.reported} reported`, "warn", null]);
       }
     }

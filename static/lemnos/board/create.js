@@ -24,6 +24,7 @@ export class Creator {
       this.#submit();
     });
     this.#form.addEventListener("input", (event) => this.#error(event.target.name || "file", ""));
+    $("[data-discard]", this.#form).addEventListener("click", () => this.#discard());
     if (this.#file) this.#wireFile();
   }
 
@@ -141,13 +142,18 @@ export class Creator {
     return body;
   }
 
-  #done(ticket) {
+  /* Close, with nothing left of what was written. */
+  #discard() {
     this.#dialog.close();
     this.#form.reset();
     if (this.#file) {
       this.#fileChosen();
       this.#sourceChosen();
     }
+  }
+
+  #done(ticket) {
+    this.#discard();
     const name = `${this.#store.label}-${ticket.number}`;
     toast(ticket.admitted_at ? `${name} is on the board.` : `${name} waits: ${this.#startColumn()?.name || "its column"} is full.`);
     this.#onCreated(ticket);

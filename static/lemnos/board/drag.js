@@ -29,7 +29,7 @@ export class Drag {
 
   #down(event) {
     const element = event.target.closest(".card");
-    if (!element || event.button !== 0 || event.pointerType === "touch" || event.target.closest(".card-move") || narrow()) return;
+    if (!element || event.button !== 0 || event.pointerType === "touch" || event.target.closest(".card-move, summary") || narrow()) return;
     const card = this.#store.get(element.dataset.id);
     if (!this.#store.me.write || !card || !isOpen(card) || card.busy) return;
     const stop = new AbortController();

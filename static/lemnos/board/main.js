@@ -205,17 +205,11 @@ for (const menu of $$("[popover]")) {
 }
 
 /* Theme: the system's, or the chosen one. */
-function theme(choice) {
-  if (choice) {
-    if (choice === "system") localStorage.removeItem("lemnos.theme");
-    else localStorage.setItem("lemnos.theme", choice);
-  }
-  const now = localStorage.getItem("lemnos.theme") || "system";
-  if (now === "system") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = now;
-  for (const button of $$("[data-theme-choice]")) button.setAttribute("aria-pressed", String(button.dataset.themeChoice === now));
+function theme() {
+  for (const button of $$("[data-theme-choice]")) button.setAttribute("aria-pressed", String(button.dataset.themeChoice === lemnosTheme.chosen()));
 }
-for (const button of $$("[data-theme-choice]")) button.addEventListener("click", () => theme(button.dataset.themeChoice));
+for (const button of $$("[data-theme-choice]")) button.addEventListener("click", () => lemnosTheme.choose(button.dataset.themeChoice));
+addEventListener("lemnos-theme", theme);
 theme();
 
 /* How the line stands. */
