@@ -4,15 +4,16 @@ What a step finds is never taken from its arguments: evidence is read back from 
 that observed it, and the mark that a source is Lemnos's own is set here, not by a caller.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 from django.utils import timezone
 
 from guardian.errors import Invalid
 from orchestrator.capabilities import Answer, StepContext, Waiting, capability
-from orchestrator.errors import EvidenceNotOurs, RunOfToolFailed, SourceInvalid
+from orchestrator.errors import EvidenceNotOurs, RunOfToolFailed
 from orchestrator.reports import compose
 from orchestrator.request_context import RequestCtx
+from orchestrator.sources import Origin, resolve
 from phases import services as phases
 from phases.models import PhaseGateArtifact, Task
 from tools import runner
@@ -20,7 +21,6 @@ from tools import services as tools
 from tools.models import ToolExecution
 
 AGENT = "workshop"
-Origin = Literal["upload", "self"]
 
 SOURCE: dict[str, Any] = {"type": "object"}
 EVIDENCE_OF_RUN: dict[str, Any] = {
@@ -33,37 +33,6 @@ EXECUTION = "01920000-0000-7000-8000-000000000000"
 
 def _contract(properties: dict[str, Any], *required: str) -> dict[str, Any]:
     return {"type": "object", "required": list(required), "properties": properties}
-
-
-def resolve(step: StepContext, source: dict[str, Any]) -> tuple[dict[str, str], Origin]:
-    """A ticket's source as a tool's input and its origin: (input, origin).
-
-    Raises SourceInvalid with the field that is wrong, FileMissing.
-    """
-    kind = source.get("kind")
-    if kind == "self":
-        return {}, "self"
-    if kind == "archive":
-        file_id = source.get("file_id")
-        if not isinstance(file_id, str) or not file_id:
-            raise source_invalid(
-                "context.source.file_id", "must be the id of an uploaded file (POST /api/v1/files)"
-            )
-        tools.file_row(team_id=step.actor.team_id, file_id=file_id)
-        return {"archive_id": file_id}, "upload"
-    if kind == "git":
-        raise source_invalid(
-            "context.source.kind",
-            "is git, but no data provider is set up here; upload an archive instead",
-        )
-    raise source_invalid("context.source.kind", "must be archive, git or self")
-
-
-def source_invalid(path: str, reason: str) -> SourceInvalid:
-    """One sentence for the card, and the field for programs."""
-    return SourceInvalid(
-        f"The ticket names no source that can be opened: {path} {reason}.", path=path, reason=reason
-    )
 
 
 def run_tool(
@@ -158,7 +127,7 @@ def observed(execution: ToolExecution) -> dict[str, Any]:
 )
 def open_source(_ctx: RequestCtx, step: StepContext, args: dict[str, Any]) -> dict[str, Any]:
     """Make sure that the source is there before anything is run."""
-    resolve(step, args["source"])
+    resolve(team_id=step.actor.team_id, source=args["source"])
     return {"source": args["source"], "kind": str(args["source"]["kind"])}
 
 
@@ -178,7 +147,7 @@ def open_source(_ctx: RequestCtx, step: StepContext, args: dict[str, Any]) -> di
 )
 def count_lines(_ctx: RequestCtx, step: StepContext, args: dict[str, Any]) -> dict[str, Any]:
     """Files, bytes, lines by language, tests and licence; nothing of the source is run."""
-    value, origin = resolve(step, args["source"])
+    value, origin = resolve(team_id=step.actor.team_id, source=args["source"])
     done = run_tool(step, "source_inventory", value, origin)
     found = answered(done)
     return {**observed(done), "files": found["files"], "lines_total": found["lines_total"]}
@@ -195,7 +164,7 @@ def count_lines(_ctx: RequestCtx, step: StepContext, args: dict[str, Any]) -> di
 )
 def lint(_ctx: RequestCtx, step: StepContext, args: dict[str, Any]) -> dict[str, Any]:
     """What ruff finds; the files are parsed, not run."""
-    value, origin = resolve(step, args["source"])
+    value, origin = resolve(team_id=step.actor.team_id, source=args["source"])
     done = run_tool(step, "lint_run", value, origin)
     return {**observed(done), "count": answered(done)["count"]}
 
@@ -224,7 +193,7 @@ def lint(_ctx: RequestCtx, step: StepContext, args: dict[str, Any]) -> dict[str,
 )
 def test(_ctx: RequestCtx, step: StepContext, args: dict[str, Any]) -> dict[str, Any]:
     """The source's own tests in the sandbox; failing tests are a result, not a fault."""
-    value, origin = resolve(step, args["source"])
+    value, origin = resolve(team_id=step.actor.team_id, source=args["source"])
     done = run_tool(step, "pytest_run", value, origin, args.get("timeout_seconds"))
     found = answered(done)
     return {**observed(done), **{name: found[name] for name in ("total", "passed", "failed")}}
@@ -338,7 +307,11 @@ def report(_ctx: RequestCtx, step: StepContext, args: dict[str, Any]) -> Answer:
         raise EvidenceNotOurs("Only a run for a task has a ticket to report on.")
     newest: dict[str, PhaseGateArtifact] = {}
     found = PhaseGateArtifact.objects.filter(
-        ticket_id=task.ticket_id, artifact_type__in=sorted(_KEPT), source="sandbox"
+        ticket_id=task.ticket_id,
+        artifact_type__in=sorted(_KEPT),
+        source="sandbox",
+        # What was seen before is about another source.
+        visit__gte=task.ticket.fresh_from_visit,
     )
     for artifact in found.order_by("recorded_at", "id"):
         newest[artifact.artifact_type] = artifact

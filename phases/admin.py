@@ -124,12 +124,8 @@ class TicketAdmin(RecordAdmin):
     )
     def retry(self, *, actor: Actor, row: models.Ticket, reason: str) -> None:
         """Returns a blocked ticket to the phase it came from; its failed tasks are tried again."""
-        services.transition(
-            actor=actor,
-            ticket_id=row.pk,
-            to_phase=row.previous_phase.key if row.previous_phase else "",
-            reason=reason,
-            via=models.PhaseHistory.Via.ADMIN,
+        services.retry_ticket(
+            actor=actor, ticket_id=row.pk, reason=reason, via=models.PhaseHistory.Via.ADMIN
         )
 
     @reasoned_action(
@@ -151,6 +147,21 @@ class TicketAdmin(RecordAdmin):
     def cancel(self, *, actor: Actor, row: models.Ticket, reason: str) -> None:
         """Calls this ticket off with all its open tasks; whoever works on one is stopped."""
         services.cancel_ticket(actor=actor, ticket_id=row.pk, reason=reason)
+
+    @reasoned_action(
+        label="Reopen",
+        scope="tickets:write",
+        level=MONITOR,
+        fits=lambda ticket: ticket.status in {"failed", "cancelled"},
+    )
+    def reopen(self, *, actor: Actor, row: models.Ticket, reason: str) -> None:
+        """Takes this ticket up again where it stood, with the tasks that were called off with it.
+
+        In a full column it waits for a place.
+        """
+        services.reopen_ticket(
+            actor=actor, ticket_id=row.pk, reason=reason, via=models.PhaseHistory.Via.ADMIN
+        )
 
 
 @admin.register(models.TicketCounter)
@@ -199,8 +210,13 @@ class TaskAdmin(RecordAdmin):
         fits=lambda task: task.status in {"failed", "cancelled"},
     )
     def retry(self, *, actor: Actor, row: models.Task, reason: str) -> None:
-        """Puts a failed or cancelled task back in the queue, counters at zero."""
-        services.retry_task(actor=actor, task_id=row.pk, reason=reason)
+        """Puts a failed or cancelled task back in the queue, counters at zero.
+
+        If it is what its ticket was blocked for, the ticket goes back to work with it.
+        """
+        services.retry_task(
+            actor=actor, task_id=row.pk, reason=reason, via=models.PhaseHistory.Via.ADMIN
+        )
 
     @reasoned_action(
         label="Cancel",

@@ -60,8 +60,9 @@ class TicketViewSet(TeamViewSet):
         "add_artifact": "tickets:write",
         "verify": "approvals:decide",
         "cancel": "tickets:write",
+        "reopen": "tickets:write",
     }
-    idempotent_actions = frozenset({"create", "transition", "add_artifact", "cancel"})
+    idempotent_actions = frozenset({"create", "transition", "add_artifact", "cancel", "reopen"})
     filters = {
         "status": "status",
         "status__in": "status__in",
@@ -188,6 +189,15 @@ class TicketViewSet(TeamViewSet):
         services.cancel_ticket(actor=self.actor, ticket_id=pk, **validated(Reason, request.data))
         return _ticket_response(pk)
 
+    @extend_schema(request=Reason, responses=TicketSerializer)
+    @action(detail=True, methods=["post"])
+    def reopen(self, request: Request, pk: UUID) -> Response:
+        """Take a failed or cancelled ticket up again, in the phase it was in."""
+        version = version_from(request, required=False)
+        reason = validated(Reason, request.data)["reason"]
+        services.reopen_ticket(actor=self.actor, ticket_id=pk, reason=reason, version=version)
+        return _ticket_response(pk)
+
 
 class TaskViewSet(TeamViewSet):
     """Tasks, as rows; claiming and finishing them is answered by the orchestrator."""
@@ -201,7 +211,7 @@ class TaskViewSet(TeamViewSet):
         "cancel": "tickets:write",
         "retry": "tickets:write",
     }
-    idempotent_actions = frozenset({"create"})
+    idempotent_actions = frozenset({"create", "cancel", "retry"})
     filters = {
         "status": "status",
         "status__in": "status__in",

@@ -146,7 +146,8 @@ def cards(ticket_ids: list[UUID]) -> list[dict[str, Any]]:
 
 
 def _card(ticket: Ticket, tasks: list[Task], gate: PhaseGateResult | None) -> dict[str, Any]:
-    counted = [t for t in tasks if t.status not in {"cancelled", "duplicated"}]
+    fresh = [t for t in tasks if t.visit >= ticket.fresh_from_visit]
+    counted = [t for t in fresh if t.status not in {"cancelled", "duplicated"}]
     held = next((t for t in tasks if t.holder is not None), None)
     waiting = Counter(t.status for t in counted)
     return {

@@ -1,5 +1,7 @@
 """Refusals of phases."""
 
+from typing import Any
+
 from guardian.errors import DomainError, Forbidden, IllegalTransition, Invalid, QuotaExceeded
 
 
@@ -34,7 +36,28 @@ class TicketClosed(IllegalTransition):
     """This ticket is closed."""
 
     code = "ticket_closed"
-    remedy = "Reopen it first."
+    remedy = "Reopen it first: POST /api/v1/tickets/{id}/reopen."
+
+    def __init__(self, detail: str | None = None, *, status: str = "", **data: Any) -> None:
+        if status == "completed":
+            data = {"remedy": "What is completed stays closed: open a new ticket.", **data}
+        super().__init__(detail, **data)
+
+
+class WorkRunning(DomainError):
+    """Work on this ticket is running; its result would be about what is to be replaced."""
+
+    code = "work_running"
+    remedy = (
+        "Wait for its end, or call it off with POST /api/v1/tasks/{id}/cancel. Then send the"
+        " change again."
+    )
+
+
+class RetryElsewhere(IllegalTransition):
+    """The ticket of this task is blocked and did not come from the task's phase."""
+
+    code = "ticket_blocked"
 
 
 class TaskNotClaimable(DomainError):

@@ -3,7 +3,9 @@
 TICKET_CREATED = "phases.ticket.created"  # number, workflow, phase
 TICKET_STARTED = "phases.ticket.started"  # number
 TICKET_PHASE_CHANGED = "phases.ticket.phase_changed"  # from_phase, to_phase, move, via, queued
-TICKET_UPDATED = "phases.ticket.updated"  # changed
+TICKET_UPDATED = "phases.ticket.updated"  # changed, before, after, keys
+TICKET_RESTARTED = "phases.ticket.restarted"  # from_phase, to_phase, replaced, visit, queued
+TICKET_REOPENED = "phases.ticket.reopened"  # number, queued
 TICKET_COMPLETED = "phases.ticket.completed"  # number
 TICKET_CANCELLED = "phases.ticket.cancelled"  # number
 TICKET_WAITS = "phases.ticket.waits"  # auto_wait

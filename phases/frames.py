@@ -33,13 +33,21 @@ _FIELDS: dict[str, frozenset[str] | None] = {
     events.BOARD_TICKET_MOVED: frozenset({"rank"}),
 }
 # Ticket fields that the card shows under another name, or not at all.
-_SHOWN_AS = {"admitted_at": "queued", "card_facts": "facts", "description": None, "deadline": None}
+_SHOWN_AS = {
+    "admitted_at": "queued",
+    "card_facts": "facts",
+    "description": None,
+    "deadline": None,
+    "context": None,
+}
 # Kinds after which the counts of columns are others.
 _COUNTING = {
     events.TICKET_CREATED,
     events.TICKET_PHASE_CHANGED,
     events.TICKET_COMPLETED,
     events.TICKET_CANCELLED,
+    events.TICKET_RESTARTED,
+    events.TICKET_REOPENED,
 }
 
 

@@ -54,7 +54,7 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
         "tasks_done": sum(t.status == Task.Status.COMPLETED for t in tasks),
         "gate": _gate(asked_by or ticket.phase, ticket.workflow, gate, artifacts, actor)
         | {"open": ticket.is_open and ticket.phase.kind == Phase.Kind.WORK},
-        "artifacts": [_artifact(a) for a in artifacts],
+        "artifacts": [_artifact(a, ticket) for a in artifacts],
         "report": _report(ticket, artifacts),
         "timeline": timeline(ticket, tasks),
         "retry_to": _retry_to(ticket) if may_write else None,
@@ -213,7 +213,10 @@ def _figure(value: float | str | bool) -> str:  # noqa: FBT001  a value to show
     return f"{value:,}".replace(",", THIN_SPACE) if isinstance(value, int) else str(value)
 
 
-def _artifact(artifact: PhaseGateArtifact) -> dict[str, Any]:
+def _artifact(artifact: PhaseGateArtifact, ticket: Ticket) -> dict[str, Any]:
+    level = "verified" if artifact.is_verified else "reported"
+    if artifact.visit < ticket.fresh_from_visit:
+        level = "stale"  # about what the ticket was about before
     content = artifact.artifact_content
     text = content if isinstance(content, str) else json.dumps(content, indent=2)
     return {
@@ -221,8 +224,8 @@ def _artifact(artifact: PhaseGateArtifact) -> dict[str, Any]:
         "name": artifact.artifact_type.replace("_", " "),
         "observer": observer(artifact),
         "facts": facts(artifact),
-        "level": "verified" if artifact.is_verified else "reported",
-        "tone": "ok" if artifact.is_verified else "warn",
+        "level": level,
+        "tone": "ok" if level == "verified" else "warn",
         "is_prose": isinstance(content, str),
         "text": text[:CONTENT_SHOWN],
         "cut": len(text) > CONTENT_SHOWN,

@@ -55,6 +55,8 @@ class TicketPatch(StrictSerializer):
         child=serializers.CharField(max_length=50), required=False, max_length=20
     )
     assignee = serializers.UUIDField(required=False, allow_null=True)
+    # Its keys replace those of the ticket, null removes one; the others stay.
+    context = serializers.DictField(required=False)  # type: ignore[assignment]  # as above
 
 
 class Transition(StrictSerializer):

@@ -59,7 +59,8 @@ def _refusal(
     ticket: Ticket, phase: Phase, edges: set[str], *, kind: str, gate: Evaluation, busy: int
 ) -> tuple[str | None, list[str], str]:
     if not ticket.is_open:
-        return TicketClosed.code, ["This ticket is closed."], TicketClosed.remedy
+        refusal = TicketClosed(status=ticket.status)
+        return refusal.code, [refusal.detail], refusal.remedy_text
     if phase.key not in edges:
         return "illegal_transition", [f"{ticket.phase.name} does not lead to {phase.name}."], ""
     if kind == PhaseHistory.Kind.FORWARD and not gate.passed:

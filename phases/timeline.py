@@ -67,6 +67,12 @@ def _updated(event: Event, _: dict[str, str]) -> tuple[str, str, str]:
     return f"changed {', '.join(changed)}", "", ""
 
 
+def _restarted(event: Event, names: dict[str, str]) -> tuple[str, str, str]:
+    what = " and ".join(event.data.get("replaced", []))
+    where = names.get(str(event.data.get("to_phase")), "")
+    return f"replaced the {what}: it begins anew in {where}", "", ""
+
+
 def _waits(event: Event, _: dict[str, str]) -> tuple[str, str, str]:
     note = event.data.get("auto_wait") or {}
     return "found that it has to wait:", str(note.get("detail", "")), "warn"
@@ -89,6 +95,8 @@ def _moved(event: Event, names: dict[str, str]) -> tuple[str, str, str]:
     target = names.get(str(event.data.get("to_phase")), "")
     if event.data.get("move") == "block":
         return f"blocked it in {source}", event.reason, "bad"
+    if event.data.get("move") == "restart":
+        return f"sent it from {source} back to {target}", "", ""
     by_itself = event.data.get("via") == "auto"
     verb = "moved it on" if by_itself else "moved it"
     return f"{verb} from {source} to {target}", event.reason, ""
@@ -100,6 +108,7 @@ _SIMPLE: dict[str, tuple[str, str, str]] = {
     events.TICKET_STARTED: ("began work", "", ""),
     events.TICKET_COMPLETED: ("completed this ticket", "", "ok"),
     events.TICKET_CANCELLED: ("called this ticket off", "", "bad"),
+    events.TICKET_REOPENED: ("reopened this ticket", "", ""),
     events.TASK_CREATED: ("added the task {task}", "", ""),
     events.TASK_CLAIMED: ("took {task}", "", ""),
     events.TASK_COMPLETED: ("completed {task}", "", "ok"),
@@ -116,6 +125,7 @@ _SIMPLE: dict[str, tuple[str, str, str]] = {
 _TOLD: dict[str, Callable[[Event, dict[str, str]], tuple[str, str, str]]] = {
     events.TICKET_PHASE_CHANGED: _moved,
     events.TICKET_UPDATED: _updated,
+    events.TICKET_RESTARTED: _restarted,
     events.TICKET_WAITS: _waits,
     events.GATE_EVALUATED: _asked,
     events.ARTIFACT_ADDED: _attached,

@@ -131,6 +131,7 @@ class WorkflowSpec(_Strict):
     has_result: bool = False
     result_criteria: str = ""
     on_result_found: Literal["stop_all", "do_nothing"] = "stop_all"
+    context: dict[str, str] = {}
     phases: list[PhaseSpec] = Field(min_length=1)
     board_columns: list[ColumnSpec] = Field(min_length=1)
 

@@ -95,6 +95,8 @@ class Ticket(FSMModelMixin, TeamRow):
         Phase, models.PROTECT, null=True, blank=True, related_name="+", db_index=False
     )
     visit = models.PositiveIntegerField(default=1)
+    # Evidence and tasks of earlier visits are about what the ticket was about before it restarted.
+    fresh_from_visit = models.PositiveIntegerField(default=1, db_default=1)
     phase_entered_at = models.DateTimeField()
     status = FSMField(choices=Status.choices, default=Status.PENDING, protected=True, max_length=12)
     priority = models.PositiveSmallIntegerField(choices=Priority.choices, default=Priority.MEDIUM)
@@ -219,6 +221,8 @@ class PhaseHistory(models.Model):
         BLOCK = "block"
         UNBLOCK = "unblock"
         RESULT = "result"
+        RESTART = "restart"
+        REOPEN = "reopen"
 
     class Via(models.TextChoices):
         API = "api"

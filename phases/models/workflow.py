@@ -26,6 +26,8 @@ class Workflow(TeamRow):
     approval_timeout_minutes = models.PositiveIntegerField(default=30)
     score = models.JSONField(default=dict, blank=True)
     limits = models.JSONField(default=dict, blank=True)
+    # What its tickets' work is about: key of their context -> kind (phases.context).
+    context_kinds = models.JSONField(default=dict, db_default={}, blank=True)
     version = models.PositiveIntegerField(default=1)
 
     objects = TeamQuerySet.as_manager()

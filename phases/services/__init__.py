@@ -13,8 +13,10 @@ from phases.services.queue import (
     teams_with_work,
     waiting_without_agent,
 )
+from phases.services.restarts import reopen_ticket
+from phases.services.retries import retry_task, retry_ticket
 from phases.services.sweep import handle_final_task, sweep_leases
-from phases.services.tasks import create_task, retry_task, start_ticket
+from phases.services.tasks import create_task, start_ticket
 from phases.services.tickets import cancel_ticket, open_ticket, update_ticket
 from phases.services.waiting import admit_queued, retry_moves
 from phases.services.workflows import import_workflow, seed_team
@@ -39,8 +41,10 @@ __all__ = [
     "ready_tasks",
     "record_evidence",
     "release_task",
+    "reopen_ticket",
     "retry_moves",
     "retry_task",
+    "retry_ticket",
     "seed_team",
     "set_card_facts",
     "start_ticket",

@@ -13,9 +13,9 @@ from phases import events
 from phases.errors import GateInputsChanged, GateNotPassed, OpenTasks, WipExceeded
 from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket
 from phases.part import require_part
+from phases.services.locking import locked_ticket
 from phases.services.moves import allowed_targets, transition
 from phases.services.tasks import system_actor
-from phases.services.tickets import locked_ticket
 
 
 def move_card(
@@ -156,7 +156,11 @@ def _follow_pointer(actor: Actor, ticket: Ticket) -> dict[str, Any]:
         return {"moved": False, "to_phase": None, "reason": "no_pointer"}
     try:
         moved = transition(
-            actor=actor, ticket_id=ticket.pk, to_phase=target, via=PhaseHistory.Via.AUTO
+            actor=actor,
+            ticket_id=ticket.pk,
+            to_phase=target,
+            via=PhaseHistory.Via.AUTO,
+            visit=ticket.visit,
         )
     except GateInputsChanged as refusal:
         return _wait(ticket, refusal)
@@ -200,6 +204,7 @@ def _block(actor: Actor, ticket: Ticket, reasons: list[str], why: str) -> dict[s
             to_phase=blocked.key,
             reason=text,
             via=PhaseHistory.Via.AUTO,
+            visit=ticket.visit,
         )
     except DomainError as refusal:
         return _wait(ticket, refusal)
@@ -222,10 +227,13 @@ def _wait(ticket: Ticket, refusal: DomainError) -> dict[str, Any]:
 @transaction.atomic
 def _note(ticket: Ticket, reason: str, detail: str, column: str | None = None) -> dict[str, Any]:
     """Write on the ticket why it stays, once, unless it has moved meanwhile."""
-    locked = locked_ticket(team_id=ticket.team_id, ticket_id=ticket.pk)
     note = {"reason": reason, "detail": detail, "column": column}
-    if locked.phase_id != ticket.phase_id:
-        return {"moved": False, "to_phase": None, "reason": "stale_version"}
+    try:
+        locked = locked_ticket(team_id=ticket.team_id, ticket_id=ticket.pk)
+    except StaleVersion as moved:
+        return {"moved": False, "to_phase": None, "reason": moved.code}
+    if (locked.phase_id, locked.visit) != (ticket.phase_id, ticket.visit):
+        return {"moved": False, "to_phase": None, "reason": StaleVersion.code}
     if locked.auto_wait != note:
         locked.auto_wait = note
         locked.version += 1

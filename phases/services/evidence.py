@@ -51,7 +51,7 @@ def add_artifact(
     if ticket is None:
         raise NotFound("There is no such ticket.")
     if not ticket.is_open:
-        raise TicketClosed
+        raise TicketClosed(status=ticket.status)
     require_part(actor=actor, ticket=ticket)
     artifact, new = store(
         ticket=ticket,
@@ -122,7 +122,8 @@ def store(
     return PhaseGateArtifact.objects.get_or_create(
         ticket=ticket,
         phase=task.phase if task else ticket.phase,
-        visit=ticket.visit,
+        # A run that goes on after its ticket began anew observes what the ticket was about before.
+        visit=task.visit if task else ticket.visit,
         artifact_type=kind,
         artifact_path=path,
         sha256=digest(content),

@@ -49,10 +49,13 @@ def transition(
     override: bool = False,
     force: bool = False,
     queue: bool = False,
+    visit: int | None = None,
+    task_id: UUID | None = None,
 ) -> Moved:
     """Move a ticket to another phase: the gate is asked first, then the column's limit.
 
     `override` skips the gate, `force` the limit: both need a person, level 4 and a reason.
+    `visit` is the one the decision was made in; `task_id` a task that a return puts up again.
     Raises NotFound, NotYours, StaleVersion, IllegalTransition, GateNotPassed, WipExceeded,
     OpenTasks, AuthorityTooLow, Invalid.
     """
@@ -76,6 +79,8 @@ def transition(
         "override": override,
         "force": force,
         "queue": queue,
+        "visit": visit,
+        "task_id": task_id,
     }
     asks_gate = kind == PhaseHistory.Kind.FORWARD and target.key in ticket.phase.allowed_transitions
     for attempt in range(1, GATE_ATTEMPTS + 1):
@@ -140,7 +145,7 @@ def _move(
         .get(pk=ticket_id)
     )
     source = ticket.phase
-    _check_still(ticket, seen, target, options["version"])
+    _check_still(ticket, seen, target, options)
     kind = kind_of_move(source, target)
     if kind == PhaseHistory.Kind.FORWARD and not options["override"]:
         _check_gate(gate, ticket)
@@ -172,20 +177,24 @@ def _move(
         ticket=ticket,
         entered=target,
         returns=kind == PhaseHistory.Kind.UNBLOCK,
+        retried=options["task_id"],
     )
     if old_column.pk != column.pk and old_column.wip_limit is not None:
         emit(events.BOARD_SLOT_FREED, subject=old_column, column=old_column.key)
     return Moved(ticket, source)
 
 
-def _check_still(ticket: Ticket, seen: Ticket, target: Phase, version: int | None) -> None:
-    if version is not None and ticket.version != version:
-        raise StaleVersion(current_etag=f'"v{ticket.version}"')
-    if ticket.phase_id != seen.phase_id or ticket.column_id != seen.column_id:
-        # Somebody moved it between our look and our lock: decide again on what is now.
+def _check_still(ticket: Ticket, seen: Ticket, target: Phase, options: dict[str, Any]) -> None:
+    # Moved or begun anew between a look and our lock: decide again on what is now.
+    same = (ticket.phase_id, ticket.column_id, ticket.visit) == (
+        seen.phase_id,
+        seen.column_id,
+        options["visit"] or seen.visit,
+    )
+    if not same or options["version"] not in {None, ticket.version}:
         raise StaleVersion(current_etag=f'"v{ticket.version}"')
     if not ticket.is_open:
-        raise TicketClosed
+        raise TicketClosed(status=ticket.status)
     allowed = allowed_targets(ticket)
     if target.key not in allowed:
         raise IllegalTransition(

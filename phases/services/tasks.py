@@ -4,9 +4,10 @@ from typing import Required, TypedDict, Unpack
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 
-from guardian.authority import MONITOR, Actor, require_level, service_actor
-from guardian.errors import IllegalTransition, Invalid, NotFound
+from guardian.authority import Actor, service_actor
+from guardian.errors import Invalid
 from guardian.models import Team
 from guardian.outbox import emit
 from phases import claims, events
@@ -71,7 +72,7 @@ def _create(
 ) -> Task:
     """The task itself, also the one a move makes, whoever moved."""
     if not ticket.is_open:
-        raise TicketClosed
+        raise TicketClosed(status=ticket.status)
     wanted = sorted(set(depends_on or []))
     found = {t.pk: t for t in Task.objects.filter(team=ticket.team, pk__in=wanted)}
     if len(found) != len(wanted):
@@ -124,29 +125,6 @@ def make_ready(task_ids: list[UUID]) -> None:
         emit(events.TASK_READIED, subject=task, ticket_id=str(task.ticket_id))
 
 
-@transaction.atomic
-def retry_task(*, actor: Actor, task_id: UUID, reason: str) -> Task:
-    """Try a failed or cancelled task once more, counters at zero.
-
-    Raises NotFound, AuthorityTooLow, IllegalTransition.
-    """
-    require_level(actor, MONITOR)
-    # The ticket first: a move meanwhile would begin another visit.
-    list(Ticket.objects.select_for_update(no_key=True).filter(tasks=task_id, team=actor.team))
-    task = (
-        Task.objects.select_for_update(of=("self",))
-        .select_related("ticket")
-        .filter(pk=task_id, team=actor.team)
-        .first()
-    )
-    if task is None:
-        raise NotFound("There is no such task.")
-    if task.status not in {Task.Status.FAILED, Task.Status.CANCELLED}:
-        raise IllegalTransition(f"This task is {task.status}.", allowed=["failed", "cancelled"])
-    reset_task(task=task, actor=actor, reason=reason)
-    return task
-
-
 def reset_task(*, task: Task, actor: Actor, reason: str) -> None:
     """Back to pending in the ticket's visit of now, with what waited for it."""
     task.retry()
@@ -169,13 +147,24 @@ def reset_task(*, task: Task, actor: Actor, reason: str) -> None:
     make_ready([task.pk])
 
 
-def follow_move(*, actor: Actor, ticket: Ticket, entered: Phase, returns: bool) -> None:
-    """Tasks after a move: failed ones come back, an entry task is made if none is open."""
+def follow_move(
+    *,
+    actor: Actor,
+    ticket: Ticket,
+    entered: Phase,
+    returns: bool,
+    retried: UUID | None = None,
+) -> None:
+    """Tasks after a move: failed ones come back, an entry task is made if none is open.
+
+    `retried` is a task that comes back too where it was called off.
+    """
     if entered.kind == Phase.Kind.WORK:
         _take_along(ticket, entered)
         if returns:
+            called_off = Q(status=Task.Status.CANCELLED, pk=retried)
             failed = Task.objects.select_for_update(of=("self",)).filter(
-                ticket=ticket, phase=entered, status=Task.Status.FAILED
+                Q(status=Task.Status.FAILED) | called_off, ticket=ticket, phase=entered
             )
             for task in failed.order_by("id"):
                 task.ticket = ticket

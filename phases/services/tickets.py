@@ -1,5 +1,6 @@
 """Tickets: opened, edited, called off."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -8,18 +9,17 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from guardian.authority import MONITOR, Actor, require_level
-from guardian.errors import NotFound, StaleVersion
 from guardian.models import User
 from guardian.outbox import emit
 from phases import claims, events
-from phases.errors import Invalid, ReservedContextKey, TicketClosed, WorkflowNotFound
+from phases.context import changed_context, check_context
+from phases.errors import Invalid, TicketClosed, WorkflowNotFound
 from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket, Workflow
 from phases.part import require_part
-from phases.services.endings import end_task
+from phases.services.endings import cancel_open_tasks
+from phases.services.locking import locked_ticket
+from phases.services.restarts import restart, restart_columns
 from phases.services.tasks import create_entry_task
-
-# Written by Lemnos itself when a ticket leaves a phase.
-RESERVED_CONTEXT = ("phases", "history", "last_updated_phase")
 
 
 @transaction.atomic
@@ -42,9 +42,7 @@ def open_ticket(
     """
     flow = _workflow(actor, workflow)
     start = _start_phase(actor, flow, phase)
-    for key in RESERVED_CONTEXT:
-        if key in (context or {}):
-            raise ReservedContextKey(path=f"context.{key}", reason="is written by Lemnos")
+    check_context(actor=actor, workflow=flow, given=context or {}, keys=flow.context_kinds)
     column = BoardColumn.objects.select_for_update(no_key=True).get(pk=start.column_id)
     now = timezone.now()
     ticket = Ticket.objects.create(
@@ -129,48 +127,48 @@ def _next_number(team_id: UUID) -> int:
     return int(row[0])
 
 
-def locked_ticket(*, team_id: UUID, ticket_id: UUID, version: int | None = None) -> Ticket:
-    """The ticket, locked behind its column. Raises NotFound, StaleVersion."""
-    column_id = (
-        Ticket.objects.filter(pk=ticket_id, team_id=team_id)
-        .values_list("column_id", flat=True)
-        .first()
-    )
-    if column_id is None:
-        raise NotFound("There is no such ticket.")
-    BoardColumn.objects.select_for_update(no_key=True).get(pk=column_id)
-    ticket = (
-        Ticket.objects.select_for_update(of=("self",), no_key=True)
-        .select_related("phase", "column", "workflow", "previous_phase")
-        .get(pk=ticket_id)
-    )
-    if version is not None and ticket.version != version:
-        raise StaleVersion(current_etag=f'"v{ticket.version}"')
-    return ticket
-
-
 @transaction.atomic
 def update_ticket(
-    *, actor: Actor, ticket_id: UUID, version: int | None, changes: dict[str, Any]
+    *,
+    actor: Actor,
+    ticket_id: UUID,
+    version: int | None,
+    changes: dict[str, Any],
+    via: str = PhaseHistory.Via.API,
 ) -> Ticket:
-    """Edit title, description, priority, deadline, labels or assignee.
+    """Edit title, description, priority, deadline, labels, assignee or context.
 
-    Raises NotFound, StaleVersion, NotYours, TicketClosed.
+    Keys of `context` replace those of the ticket, null removes one. Where the workflow's work is
+    about such a key, the ticket begins anew in its first phase.
+    Raises NotFound, StaleVersion, NotYours, TicketClosed, Invalid, WorkRunning.
     """
-    ticket = locked_ticket(team_id=actor.team_id, ticket_id=ticket_id, version=version)
+    asked = "context" in changes
+    columns = restart_columns(team_id=actor.team_id, ticket_id=ticket_id) if asked else []
+    ticket = locked_ticket(
+        team_id=actor.team_id, ticket_id=ticket_id, version=version, also=columns
+    )
     require_part(actor=actor, ticket=ticket)
     if not ticket.is_open:
-        raise TicketClosed
+        raise TicketClosed(status=ticket.status)
+    replaced: list[str] = []
+    given = changes.get("context", {})
+    if asked:
+        context, replaced = changed_context(ticket, given)
+        check_context(actor=actor, workflow=ticket.workflow, given=given, keys=replaced)
+        changes = {**changes, "context": context}
     if "assignee" in changes:
         changes = {**changes, "assignee": _assignee(actor, changes["assignee"])}
-    before = {name: str(getattr(ticket, name)) for name in changes}
+    before = _told(ticket, changes, replaced)
     for name, value in changes.items():
         setattr(ticket, name, value)
-    ticket.version += 1
-    ticket.save(update_fields=[*changes, "version", "updated_at"])
+    after = _told(ticket, changes, replaced)
+    if replaced:
+        restart(actor=actor, ticket=ticket, replaced=replaced, locked=columns, via=via)
+    else:
+        ticket.version += 1
+        ticket.save(update_fields=[*changes, "version", "updated_at"])
     if "priority" in changes or "deadline" in changes:
         _pass_on(ticket)
-    after = {name: str(getattr(ticket, name)) for name in changes}
     emit(
         events.TICKET_UPDATED,
         subject=ticket,
@@ -178,8 +176,19 @@ def update_ticket(
         before=before,
         after=after,
         changed=sorted(changes),
+        keys=sorted(given),
     )
     return ticket
+
+
+def _told(ticket: Ticket, names: Iterable[str], keys: list[str]) -> dict[str, Any]:
+    """The fields as an event keeps them; of the context what the work is about, in full."""
+    return {
+        name: {key: ticket.context.get(key) for key in keys}
+        if name == "context"
+        else str(getattr(ticket, name))
+        for name in names
+    }
 
 
 def _pass_on(ticket: Ticket) -> None:
@@ -199,24 +208,8 @@ def cancel_ticket(*, actor: Actor, ticket_id: UUID, reason: str) -> Ticket:
     if ticket.created_by_id != actor.id:
         require_level(actor, MONITOR)
     if not ticket.is_open:
-        raise TicketClosed
-    ids = list(
-        Task.objects.still_open().filter(ticket=ticket).order_by("id").values_list("id", flat=True)
-    )
-    claims.withdraw(ids)
-    for task in Task.objects.select_for_update().filter(pk__in=ids).order_by("id"):
-        task.cancel()
-        task.error_message = reason
-        task.completed_at = timezone.now()
-        task.save()
-        end_task(task=task, reason="cancelled")
-        emit(
-            events.TASK_CANCELLED,
-            subject=task,
-            actor=actor,
-            reason=reason,
-            ticket_id=str(ticket.pk),
-        )
+        raise TicketClosed(status=ticket.status)
+    cancel_open_tasks(ticket=ticket, actor=actor, reason=reason)
     ticket.cancel()
     ticket.version += 1
     ticket.save(update_fields=["status", "version", "updated_at"])

@@ -5,7 +5,9 @@ from pathlib import Path
 from django.conf import settings
 from django.db import transaction
 
+from guardian.errors import Invalid
 from guardian.models import Team
+from phases.context import known_kinds
 from phases.models import BoardColumn, GateRequirement, Phase, Workflow
 from phases.workflow_yaml import WorkflowSpec, read
 
@@ -27,7 +29,11 @@ def seed_team(*, team: Team) -> list[Workflow]:
 
 @transaction.atomic
 def import_workflow(*, team: Team, spec: WorkflowSpec, is_default: bool = False) -> Workflow:
-    """Write a new workflow from its checked form."""
+    """Write a new workflow from its checked form. Raises Invalid for an unknown kind of context."""
+    for key, kind in spec.context.items():
+        if kind not in known_kinds():
+            known = ", ".join(known_kinds()) or "none"
+            raise Invalid(path=f"context.{key}", reason=f"{kind!r} is unknown; known: {known}")
     workflow = Workflow.objects.create(
         team=team,
         key=spec.key,
@@ -38,6 +44,7 @@ def import_workflow(*, team: Team, spec: WorkflowSpec, is_default: bool = False)
         has_result=spec.has_result,
         result_criteria=spec.result_criteria,
         on_result_found=spec.on_result_found,
+        context_kinds=spec.context,
     )
     columns: dict[str, BoardColumn] = {}
     for item in spec.board_columns:

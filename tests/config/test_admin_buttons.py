@@ -311,7 +311,12 @@ def test_a_list_asks_the_same_few_questions_for_one_row_and_for_many(
         client.get(url)
 
     for number in range(12):
-        phases.open_ticket(actor=admin, title=f"More {number}", workflow="repo_checkup")
+        phases.open_ticket(
+            actor=admin,
+            title=f"More {number}",
+            workflow="repo_checkup",
+            context={"source": {"kind": "self"}},
+        )
     with django_assert_max_num_queries(len(few)):
         client.get(url)
 

@@ -69,7 +69,9 @@ def test_with_little_room_nothing_new_is_placed(free, team, lead):
     phases.seed_team(team=team)
     orchestrator.seed_agents(team=team)
     hosts.announce(queues=["agents"], concurrency=4)
-    phases.open_ticket(actor=lead, title="x", workflow="repo_checkup")
+    phases.open_ticket(
+        actor=lead, title="x", workflow="repo_checkup", context={"source": {"kind": "self"}}
+    )
     free(5)
 
     assert orchestrator.dispatch(team_id=team.pk) == 0

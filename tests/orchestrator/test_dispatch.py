@@ -148,7 +148,11 @@ class TestPlacing:
     def test_never_more_than_the_agent_has_slots(self, team, lead, crew):
         for number in range(4):
             phases.open_ticket(
-                actor=lead, title=f"No. {number}", workflow="repo_checkup", phase="PHASE_INTAKE"
+                actor=lead,
+                title=f"No. {number}",
+                workflow="repo_checkup",
+                context={"source": {"kind": "self"}},
+                phase="PHASE_INTAKE",
             )
 
         assert services.dispatch(team_id=team.pk) == 2
@@ -167,7 +171,9 @@ class TestPlacing:
                 actor=lead, ticket=other, task_type="x", title=f"{number}",
                 required_capabilities=["rust"],
             )  # fmt: skip
-        phases.open_ticket(actor=lead, title="Here", workflow="repo_checkup")
+        phases.open_ticket(
+            actor=lead, title="Here", workflow="repo_checkup", context={"source": {"kind": "self"}}
+        )
 
         assert services.dispatch(team_id=team.pk) == 1
         assert Task.objects.filter(dispatch_note="no_capable_agent").count() == 200
@@ -314,7 +320,12 @@ class TestExecution:
 class TestRaces:
     def test_four_dispatchers_place_each_task_once_and_overfill_nobody(self, team, lead, crew):
         for number in range(6):
-            phases.open_ticket(actor=lead, title=f"No. {number}", workflow="repo_checkup")
+            phases.open_ticket(
+                actor=lead,
+                title=f"No. {number}",
+                workflow="repo_checkup",
+                context={"source": {"kind": "self"}},
+            )
         start = threading.Barrier(4)
 
         def round_of_placing() -> int:

@@ -69,7 +69,9 @@ class TestWaiting:
     def test_keeps_the_lease_and_holds_no_slot(self, execution, team, lead):
         _set_state(execution.run, "waiting")
         Task.objects.update(lease_expires_at=timezone.now() + timedelta(seconds=5))
-        phases.open_ticket(actor=lead, title="next", workflow="repo_checkup")
+        phases.open_ticket(
+            actor=lead, title="next", workflow="repo_checkup", context={"source": {"kind": "self"}}
+        )
 
         assert services.renew_waiting_leases() == 1
         assert services.dispatch(team_id=team.pk) == 1

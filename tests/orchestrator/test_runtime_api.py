@@ -18,7 +18,9 @@ def crew(team):
 
 class TestRuntimeApi:
     def test_status_counts_agents_work_and_hosts(self, api, team, lead, crew):
-        phases.open_ticket(actor=lead, title="Look", workflow="repo_checkup")
+        phases.open_ticket(
+            actor=lead, title="Look", workflow="repo_checkup", context={"source": {"kind": "self"}}
+        )
         services.dispatch(team_id=team.pk)
 
         body = api(lead).get("/api/v1/runtime/status").json()
@@ -51,7 +53,9 @@ class TestRuntimeApi:
         assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing")
 
     def test_executions_are_those_of_the_own_team(self, api, team, lead, outsider, crew):
-        phases.open_ticket(actor=lead, title="Look", workflow="repo_checkup")
+        phases.open_ticket(
+            actor=lead, title="Look", workflow="repo_checkup", context={"source": {"kind": "self"}}
+        )
         services.dispatch(team_id=team.pk)
         row = AgentExecution.objects.get()
 

@@ -19,7 +19,12 @@ from tools.models import ToolExecution
 def ticket(team, lead):
     phases.seed_team(team=team)
     services.seed_agents(team=team)
-    return phases.open_ticket(actor=lead, title="Look <b>here</b>", workflow="repo_checkup")
+    return phases.open_ticket(
+        actor=lead,
+        title="Look <b>here</b>",
+        workflow="repo_checkup",
+        context={"source": {"kind": "self"}},
+    )
 
 
 @pytest.fixture

@@ -40,7 +40,9 @@ def held(ticket, agent) -> Task:
 
 @pytest.fixture
 def checkup(flow, lead) -> Ticket:
-    return services.open_ticket(actor=lead, title="Look", workflow="repo_checkup")
+    return services.open_ticket(
+        actor=lead, title="Look", workflow="repo_checkup", context={"source": {"kind": "self"}}
+    )
 
 
 def observe(actor, task: Task, content=INVENTORY) -> PhaseGateArtifact:

@@ -21,7 +21,9 @@ EVIDENCE: dict[str, dict[str, Any]] = {
 @pytest.fixture
 def checkup(team, lead) -> Ticket:
     services.seed_team(team=team)
-    return services.open_ticket(actor=lead, title="Look", workflow="repo_checkup")
+    return services.open_ticket(
+        actor=lead, title="Look", workflow="repo_checkup", context={"source": {"kind": "self"}}
+    )
 
 
 def work(agent, ticket: Ticket, capability: str) -> str:

@@ -25,7 +25,9 @@ def flow(team):
 
 
 def open_checkup(lead) -> Ticket:
-    return services.open_ticket(actor=lead, title="Look", workflow="repo_checkup")
+    return services.open_ticket(
+        actor=lead, title="Look", workflow="repo_checkup", context={"source": {"kind": "self"}}
+    )
 
 
 def take_inventory(agent, ticket: Ticket) -> None:
@@ -145,7 +147,11 @@ class TestSweep:
 
     def test_leaves_alone_what_waits_in_a_phase_without_work(self, flow, lead):
         ticket = services.open_ticket(
-            actor=lead, title="x", workflow="repo_checkup", phase="PHASE_BACKLOG"
+            actor=lead,
+            title="x",
+            workflow="repo_checkup",
+            context={"source": {"kind": "self"}},
+            phase="PHASE_BACKLOG",
         )
 
         assert services.retry_moves() == 0
