@@ -62,6 +62,13 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
         "may_cancel": may_write
         and ticket.is_open
         and (ticket.created_by_id == actor.id or actor.authority >= MONITOR),
+        "may_replace": may_write
+        and ticket.is_blocked
+        and ticket.is_open
+        and ticket.workflow.asks_source,
+        "may_reopen": may_write
+        and ticket.status in {Ticket.Status.FAILED, Ticket.Status.CANCELLED}
+        and actor.authority >= MONITOR,
         "is_mine": ticket.assignee_id == actor.id,
     }
 

@@ -30,8 +30,8 @@ FIRST_CHOICE = "repo_checkup"
 MODULES = [
     f"lemnos/board/{name}.js"
     for name in (
-        "dom", "api", "say", "store", "cards", "filters", "live", "move", "drag", "create",
-        "panel", "keys",
+        "dom", "api", "say", "store", "cards", "filters", "live", "move", "drag", "archive",
+        "create", "replace", "panel", "keys",
     )
 ]  # fmt: skip
 
@@ -101,7 +101,7 @@ def page(
                 "label": "LEM",
                 "start": _start(flow),
             },
-            "asks_source": flow.key == FIRST_CHOICE,
+            "asks_source": flow.asks_source,
             "weak_isolation": settings.UNTRUSTED_LEVEL
             if settings.UNTRUSTED_LEVEL != "container"
             else "",

@@ -34,7 +34,8 @@ def why(ticket: Ticket, tasks: list[Task], gate: Evaluation, *, now: datetime) -
 def _closed(ticket: Ticket) -> Why:
     if ticket.status == Ticket.Status.COMPLETED:
         return Why("ok", "Done", "Every phase is behind it.")
-    return Why("info", ticket.get_status_display().capitalize(), "Nothing more will happen here.")
+    text = "Nothing more happens here unless somebody reopens it."
+    return Why("info", ticket.get_status_display().capitalize(), text)
 
 
 def _queued(ticket: Ticket) -> Why | None:

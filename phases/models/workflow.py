@@ -47,6 +47,11 @@ class Workflow(TeamRow):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def asks_source(self) -> bool:
+        """Whether its tickets are about a source that people upload on the board."""
+        return bool(self.context_kinds.get("source") == "repository")
+
 
 class BoardColumn(TeamRow):
     """A column of the board. Its counts are kept by the database with every change of a ticket."""

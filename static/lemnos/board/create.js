@@ -1,16 +1,15 @@
 /* The dialog "New ticket": fields, a file where the workflow checks one, errors at the field. */
 
 import { $, $$, setText } from "./dom.js";
-import { call, upload } from "./api.js";
+import { call } from "./api.js";
 import { toast } from "./say.js";
-
-const FILE_LIMIT = 20 * 1024 * 1024;
+import { ArchiveField } from "./archive.js";
 
 export class Creator {
   #store;
   #dialog = $("#new-dialog");
   #form = $("#new-form");
-  #file = $("#new-file");
+  #archive = null;
   #onCreated;
   #busy = false;
   #key = null;
@@ -25,7 +24,7 @@ export class Creator {
     });
     this.#form.addEventListener("input", (event) => this.#error(event.target.name || "file", ""));
     $("[data-discard]", this.#form).addEventListener("click", () => this.#discard());
-    if (this.#file) this.#wireFile();
+    if ($("#new-file")) this.#wireFile();
   }
 
   get possible() {
@@ -58,40 +57,22 @@ export class Creator {
   }
 
   #wireFile() {
-    const drop = $("#drop");
-    this.#file.addEventListener("change", () => this.#fileChosen());
+    this.#archive = new ArchiveField($("#drop"), { onChange: (file, fault) => this.#fileChosen(file, fault) });
     for (const radio of $$("input[name=source]", this.#form)) radio.addEventListener("change", () => this.#sourceChosen());
-    drop.addEventListener("dragover", (event) => {
-      event.preventDefault();
-      drop.dataset.over = "";
-    });
-    drop.addEventListener("dragleave", () => delete drop.dataset.over);
-    drop.addEventListener("drop", (event) => {
-      event.preventDefault();
-      delete drop.dataset.over;
-      if (event.dataTransfer.files.length) {
-        this.#file.files = event.dataTransfer.files;
-        this.#fileChosen();
-      }
-    });
   }
 
   #source() {
-    return this.#file ? new FormData(this.#form).get("source") : null;
+    return this.#archive ? new FormData(this.#form).get("source") : null;
   }
 
   #sourceChosen() {
-    if (!this.#file) return;
-    const own = this.#source() === "archive";
-    this.#file.disabled = !own;
-    $("#drop").toggleAttribute("data-off", !own);
+    if (!this.#archive) return;
+    this.#archive.off = this.#source() !== "archive";
     this.#error("file", "");
   }
 
-  #fileChosen() {
-    const file = this.#file.files[0];
-    setText($("#drop-label"), file ? `${file.name} · ${size(file.size)}` : "Choose a file, or drop it here");
-    this.#error("file", file && file.size > FILE_LIMIT ? `${size(file.size)} is too much; 20 MiB are allowed.` : "");
+  #fileChosen(file, fault) {
+    this.#error("file", fault);
     const title = $("#new-name");
     if (file && !title.value.trim()) title.value = `Check ${file.name.replace(/\.(tar\.gz|tgz|tar|zip)$/, "")}`;
   }
@@ -115,12 +96,7 @@ export class Creator {
   #check(data) {
     const wrong = [];
     if (!data.get("title").trim()) wrong.push(["title", "Give it a title."]);
-    const file = this.#file?.files[0];
-    if (this.#source() === "archive") {
-      if (!file) wrong.push(["file", "Choose the archive to check."]);
-      else if (!file.size) wrong.push(["file", "This file is empty."]);
-      else if (file.size > FILE_LIMIT) wrong.push(["file", `${size(file.size)} is too much; 20 MiB are allowed.`]);
-    }
+    if (this.#source() === "archive" && this.#archive.fault) wrong.push(["file", this.#archive.fault]);
     for (const [name, text] of wrong) this.#error(name, text);
     if (wrong.length) this.#input(wrong[0][0])?.focus();
     return !wrong.length;
@@ -131,12 +107,7 @@ export class Creator {
     const body = { workflow: this.#store.workflow.key, title: data.get("title").trim(), description: data.get("description"), priority: data.get("priority"), labels };
     if (this.#source() === "self") body.context = { source: { kind: "self" } };
     if (this.#source() === "archive") {
-      const bar = $("#new-progress");
-      bar.hidden = false;
-      const stored = await upload(this.#file.files[0], (part) => (bar.value = part * 100)).catch((refusal) => {
-        refusal.problem.errors = [{ path: "file", message: refusal.fields.file || refusal.message }];
-        throw refusal;
-      });
+      const stored = await this.#archive.upload();
       body.context = { source: { kind: "archive", file_id: stored.id } };
     }
     return body;
@@ -146,8 +117,8 @@ export class Creator {
   #discard() {
     this.#dialog.close();
     this.#form.reset();
-    if (this.#file) {
-      this.#fileChosen();
+    if (this.#archive) {
+      this.#archive.chosen();
       this.#sourceChosen();
     }
   }
@@ -178,7 +149,7 @@ export class Creator {
   }
 
   #input(name) {
-    return name === "file" ? this.#file : name ? this.#form.elements[name] : null;
+    return name === "file" ? this.#archive?.input : name ? this.#form.elements[name] : null;
   }
 
   #error(name, text) {
@@ -197,12 +168,6 @@ export class Creator {
     this.#busy = on;
     $("#new-submit").disabled = on;
     setText($("#new-submit"), on ? "Creating…" : "Create ticket");
-    const bar = $("#new-progress");
-    if (!on && bar) {
-      bar.hidden = true;
-      bar.value = 0;
-    }
+    if (!on) this.#archive?.rest();
   }
 }
-
-const size = (bytes) => (bytes < 1024 * 1024 ? `${Math.ceil(bytes / 1024)} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`);

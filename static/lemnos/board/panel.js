@@ -3,6 +3,7 @@
 import { $, $$, ago, h, initials, setText } from "./dom.js";
 import { call } from "./api.js";
 import { announce, refuse, toast } from "./say.js";
+import { Replacer } from "./replace.js";
 
 const TABS = ["overview", "tasks", "evidence", "timeline"];
 
@@ -15,6 +16,7 @@ export class Panel {
   #tab = "overview";
   #stamp = 0;
   #timer = 0;
+  #replacer = new Replacer();
 
   constructor(store, cards, { base, live, mover }) {
     this.#store = store;
@@ -238,6 +240,8 @@ export class Panel {
       assign: () => this.assign(),
       retry: () => this.#retry(button),
       cancel: () => this.#cancel(),
+      reopen: () => this.#reopen(),
+      replace: () => this.#replaceArchive(button),
       validate: () => this.#do(button, "The gate was asked.", () => call("POST", `${this.#ticket()}/validate-gate`, {})),
       confirm: () => this.#do(button, "Confirmed, with your name.", () => call("POST", `${this.#ticket()}/artifacts/${button.dataset.artifact}/verify`, { verdict: "confirm" })),
       "retry-task": () => this.#retryTask(button),
@@ -299,6 +303,32 @@ export class Panel {
       work: (reason) => call("POST", `/api/v1/tasks/${button.dataset.task}/retry`, { reason }),
       after: () => this.#fetch(),
     });
+  }
+
+  #replaceArchive(button) {
+    this.#replacer.open({
+      name: this.#name,
+      url: this.#ticket(),
+      file: button.dataset.file,
+      version: () => Number($("[data-part=head]", this.#box).dataset.version),
+      after: () => this.#afterwards(),
+    });
+  }
+
+  #reopen() {
+    ask({
+      title: `Reopen ${this.#name}`,
+      text: "It goes on where it was, with the tasks that were called off with it.",
+      submit: "Reopen the ticket",
+      work: (reason) => call("POST", `${this.#ticket()}/reopen`, { reason }, { version: Number($("[data-part=head]", this.#box).dataset.version) }),
+      after: () => this.#afterwards(),
+    });
+  }
+
+  /* The button that was pressed is gone from the panel: its title has the focus then. */
+  async #afterwards() {
+    await this.#fetch();
+    if (document.activeElement === document.body) $("#panel-title", this.#box)?.focus({ preventScroll: true });
   }
 
   #cancel() {
