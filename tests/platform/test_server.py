@@ -7,7 +7,10 @@ import socket
 
 import pytest
 import redis
+from django.db import connection
 from launch.processes import program_of
+
+from tests.e2e.processes import environment
 
 # A start on a busy machine takes a minute: the schema is made anew.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -138,6 +141,23 @@ class TestStartAndEnd:
 
         assert installation.ready()
         assert not draft.exists()
+
+    @pytest.mark.django_db(transaction=True)
+    def test_uses_the_database_it_is_given(self, installation, tmp_path):
+        with connection.cursor() as cursor:
+            cursor.execute("DROP DATABASE IF EXISTS lemnos_given")
+            cursor.execute("CREATE DATABASE lemnos_given")
+        name = connection.settings_dict["NAME"]
+        given = environment(tmp_path)["DATABASE_URL"].replace(f"/{name}?", "/lemnos_given?")
+
+        installation.start(DATABASE_URL=given)
+
+        assert installation.ready()
+        assert not (installation.data_dir / "pg" / "data").exists()
+        assert not (installation.data_dir / "log" / "postgres.log").exists()
+        assert installation.stop() == 0
+        with connection.cursor() as cursor:
+            cursor.execute("DROP DATABASE lemnos_given")
 
     def test_uses_the_redis_it_is_given(self, installation, own_redis):
         installation.start(REDIS_URL=f"unix://{own_redis}")
