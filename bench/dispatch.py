@@ -84,29 +84,35 @@ class Lemnos:
     def by_services(self) -> float:
         from phases import services
 
+        ask: dict[str, Any] = {"actor": self.agent, "capabilities": ["noop"]}
+
         def work() -> None:
-            for _ in range(self.count):
-                task = services.claim_tasks(actor=self.agent, capabilities=["noop"])[0].task
-                services.complete_task(
-                    actor=self.agent, task_id=task.pk, fence=task.fence, result={}
+            held = services.claim_tasks(**ask)[0].taken
+            for _ in range(self.count - 1):
+                held = (
+                    services.complete_and_claim(
+                        **ask, task_id=held.task_id, fence=held.fence, result={}
+                    )
+                    .claimed[0]
+                    .taken
                 )
+            last = services.complete_and_claim(
+                **ask, task_id=held.task_id, fence=held.fence, result={}
+            )
+            assert not last.claimed
 
         self.fill()
         return self.count / timed(work)
 
-    def by_statements(self) -> float:
-        from phases import claims
-        from phases.models import Task
-
-        who = {"team_id": self.team.pk, "holder_id": self.agent.id}
-        ask: dict[str, Any] = {**who, "capabilities": ["noop"], "limit": 1, "lease_seconds": 60}
+    def by_two_calls(self) -> float:
+        from phases import services
 
         def work() -> None:
             for _ in range(self.count):
-                task_id, _ = claims.take(**ask)[0]
-                fence = Task.objects.values_list("fence", flat=True).get(pk=task_id)
-                done, _ = claims.finish(**who, task_id=task_id, fence=fence, result={})
-                assert done
+                held = services.claim_tasks(actor=self.agent, capabilities=["noop"])[0].taken
+                services.complete_task(
+                    actor=self.agent, task_id=held.task_id, fence=held.fence, result={}
+                )
 
         self.fill()
         return self.count / timed(work)
@@ -191,7 +197,7 @@ def main() -> int:
     measured = interleaved(
         {
             "lemnos": lemnos.by_services,
-            "statements": lemnos.by_statements,
+            "two calls": lemnos.by_two_calls,
             "raw SQL": raw_sql(asked.tasks),
             "procrastinate": procrastinate(asked.tasks),
         },

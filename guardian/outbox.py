@@ -115,6 +115,51 @@ def _insert(event: Event) -> None:
     event._state.adding, event._state.db = False, connection.alias  # noqa: SLF001  as save() does
 
 
+# Time-ordered like guardian.models.base.uuid7, for rows that only a statement knows.
+UUID7_SQL = """encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING substring(
+    int8send(floor(date_part('epoch', clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
+    52, 1), 53, 1), 'hex')::uuid"""
+
+
+def kind_sql(kind: str) -> str:
+    """The columns `kind` and `alias` of a row for `emit_sql`."""
+    alias = alias_of(kind)
+    return f"'{kind}' AS kind, " + (f"'{alias}' AS alias" if alias else "NULL AS alias")
+
+
+def emit_sql(rows: str, *, subject_label: str) -> str:
+    """emit() as a part of a larger statement, which so needs no transaction of its own.
+
+    `rows` names a CTE with one row per event: place (microseconds that keep their order), id,
+    kind, alias, subject_id, data (jsonb that needs no redaction), acts (whether the actor of
+    `teller` did it, or the system).
+    """
+    return f"""
+    INSERT INTO guardian_event (id, team_id, kind, alias, priority, actor_id, actor_kind,
+           authority, subject_label, subject_id, data, reason, request_id, traceparent, source,
+           created_at, prev_hash, hash)
+    SELECT e.id, %(team)s, e.kind, e.alias, 3, CASE WHEN e.acts THEN %(told_by)s::uuid END,
+           CASE WHEN e.acts THEN %(told_kind)s ELSE 'system' END,
+           CASE WHEN e.acts THEN %(told_authority)s::smallint END, '{subject_label}',
+           e.subject_id::text, e.data, '', %(told_request)s, '', 'internal',
+           %(told_at)s + e.place * interval '1 microsecond', '', ''
+      FROM {rows} e CROSS JOIN LATERAL (
+           SELECT pg_notify('lemnos_outbox', '') WHERE e.id IS NOT NULL) woken
+     ORDER BY e.place
+    """  # noqa: S608  constants of modules
+
+
+def teller(actor: Actor) -> dict[str, Any]:
+    """The arguments of `emit_sql` beside `team`."""
+    return {
+        "told_by": actor.id,
+        "told_kind": actor.kind,
+        "told_authority": actor.authority,
+        "told_request": context.request_id(),
+        "told_at": timezone.now(),
+    }
+
+
 def _dumps(value: Any) -> str:
     return json.dumps(value, cls=DjangoJSONEncoder)
 

@@ -16,7 +16,13 @@ from guardian.services.money import (
     reserve_budget,
     settle_cost,
 )
-from guardian.services.standing import Standing, holds_anything, standing_of
+from guardian.services.standing import (
+    HOLDINGS_SQL,
+    STANDING_SQL,
+    Standing,
+    holds_anything,
+    standing_of,
+)
 from guardian.services.teams import (
     create_team,
     create_user,
@@ -31,6 +37,8 @@ from guardian.services.tokens import (
 )
 
 __all__ = [
+    "HOLDINGS_SQL",
+    "STANDING_SQL",
     "Standing",
     "acquire_locks",
     "authenticate_token",

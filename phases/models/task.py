@@ -224,6 +224,10 @@ class ReadyTask(models.Model):
     deadline = models.DateTimeField(null=True)
     rework = models.BooleanField(default=False)
     has_locks = models.BooleanField(default=False)
+    # Parts of the score that would else be read from other tables, for each row at each claim:
+    # how many tasks wait for this one, and the share of tries that is left.
+    blockers = models.PositiveIntegerField(default=0, db_default=0)
+    retry_left = models.FloatField(default=1, db_default=1)
 
     class Meta:
         indexes = [

@@ -1,7 +1,13 @@
 """The verbs of phases: the only writers of its rows."""
 
 from phases.services.board import advance_ticket, move_card, set_card_facts
-from phases.services.endings import cancel_task, complete_task, fail_task, release_task
+from phases.services.endings import (
+    cancel_task,
+    complete_and_claim,
+    complete_task,
+    fail_task,
+    release_task,
+)
 from phases.services.evidence import add_artifact, record_evidence, verify_artifact
 from phases.services.gate import validate_gate
 from phases.services.leases import claim_tasks, extend_lease
@@ -29,6 +35,7 @@ __all__ = [
     "cancel_task",
     "cancel_ticket",
     "claim_tasks",
+    "complete_and_claim",
     "complete_task",
     "create_task",
     "extend_lease",

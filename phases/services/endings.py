@@ -1,6 +1,7 @@
 """How work on a task ends: completed, failed, given back, called off."""
 
 import random
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -10,13 +11,13 @@ from django.utils import timezone
 
 from guardian import services as guardian
 from guardian.authority import MONITOR, Actor, require_level
-from guardian.errors import IllegalTransition, NotFound
+from guardian.errors import DomainError, IllegalTransition, KillSwitchOn, NotFound
 from guardian.outbox import emit
 from phases import claims, events
-from phases.errors import CancelRequested, WorkRunning
+from phases.errors import CancelRequested, TooManyLeases, WorkRunning
 from phases.models import Task, Ticket
 from phases.results import check_result
-from phases.services.leases import lease_lost
+from phases.services.leases import Claimed, claim_tasks, lease_lost, tokens
 from phases.services.tasks import make_ready
 
 # Why a task was called off, where its ticket is the cause; reopening takes up the first kind.
@@ -41,53 +42,111 @@ PERMANENT_WORDS = (
 def complete_task(
     *, actor: Actor, task_id: UUID, fence: int, result: dict[str, Any]
 ) -> tuple[Task, list[UUID]]:
-    """End a task with its result: (task, tasks that became claimable by it).
+    """End a task with its result: (task, tasks that wait for nothing more by it).
 
     Again with the same fence and result: the same answer, no second effect.
     Raises Invalid, LeaseLost, CancelRequested, NotFound; an older fence writes nothing.
     """
     check_result(result)
-    done, children = claims.finish(
-        task_id=task_id, team_id=actor.team_id, holder_id=actor.id, fence=fence, result=result
-    )
+    done, unblocked = _complete(actor, task_id, fence, result)
     if not done:
-        return _completed_before(actor, task_id, fence, result)
-    task = Task.objects.select_related("phase").get(pk=task_id)
-    end_task(task=task, reason="completed")
-    make_ready(children)
-    unblocked = [str(child) for child in children]
-    emit(
-        events.TASK_COMPLETED,
-        subject=task,
-        actor=actor,
-        ticket_id=str(task.ticket_id),
-        fence=fence,
-        unblocked=unblocked,
+        return _completed_before(actor, task_id, fence, result), []
+    return Task.objects.get(pk=task_id), unblocked
+
+
+def _complete(
+    actor: Actor, task_id: UUID, fence: int, result: dict[str, Any]
+) -> tuple[bool, list[UUID]]:
+    done, unblocked, holds = claims.finish(
+        actor=actor, task_id=task_id, fence=fence, result=result
     )
-    return task, children
+    if holds and done:
+        end_task(task_id=task_id, reason="completed")
+    return done, unblocked
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """A completed task and the next one claimed; `refused` says why there is no next one.
+
+    Without a next one and without a refusal there is no work now. A completion that was told
+    before claims nothing.
+    """
+
+    unblocked: list[UUID]
+    claimed: list[Claimed]
+    refused: DomainError | None = None
+
+
+def complete_and_claim(
+    *,
+    actor: Actor,
+    task_id: UUID,
+    fence: int,
+    result: dict[str, Any],
+    capabilities: list[str],
+    lease_seconds: int = 60,
+    phase: str | None = None,
+    ticket_id: UUID | None = None,
+) -> HandedOver:
+    """End a task with its result and take the next, in one statement where that is enough.
+
+    The completion stands whatever becomes of the claim: a kill switch, a full purse, too many
+    leases only leave out the next task. Raises as complete_task does, and then claims nothing.
+    """
+    check_result(result)
+    want = claims.Want(
+        capabilities=tokens(capabilities),
+        lease_seconds=lease_seconds,
+        phase=phase,
+        ticket_id=ticket_id,
+    )
+    done, unblocked, answer = claims.hand_over(
+        actor=actor, task_id=task_id, fence=fence, result=result, want=want
+    )
+    if answer.taken:
+        return HandedOver(unblocked, [Claimed(taken, []) for taken in answer.taken])
+    if not done:
+        with transaction.atomic():
+            done, unblocked = _complete(actor, task_id, fence, result)
+        if not done:
+            _completed_before(actor, task_id, fence, result)
+            return HandedOver([], [])
+    # Budgets, locks, or work that this very completion made ready: what one statement cannot see.
+    try:
+        claimed = claim_tasks(
+            actor=actor,
+            capabilities=want.capabilities,
+            lease_seconds=lease_seconds,
+            phase=phase,
+            ticket_id=ticket_id,
+        )
+    except (KillSwitchOn, TooManyLeases) as refusal:
+        return HandedOver(unblocked, [], refusal)
+    return HandedOver(unblocked, claimed)
 
 
 def _completed_before(
     actor: Actor, task_id: UUID, fence: int, result: dict[str, Any]
-) -> tuple[Task, list[UUID]]:
+) -> Task:
     task = Task.objects.filter(pk=task_id, team=actor.team).first()
     if task is None:
         raise NotFound("There is no such task.")
     same = (task.last_holder_id, task.fence, task.result) == (actor.id, fence, result)
     if same and task.status == Task.Status.COMPLETED:
-        return task, []
+        return task
     if (task.holder_id, task.fence) == (actor.id, fence) and task.cancel_deadline:
         raise CancelRequested
     raise lease_lost(actor=actor, task_id=task_id)
 
 
-def end_task(*, task: Task, reason: str) -> None:
+def end_task(*, task_id: UUID, reason: str) -> None:
     """What every end of work does: locks freed, held money settled. Most tasks have neither."""
-    if not guardian.holds_anything(task_id=task.pk):
+    if not guardian.holds_anything(task_id=task_id):
         return
-    guardian.release_locks_of_task(task_id=task.pk, reason=reason)
+    guardian.release_locks_of_task(task_id=task_id, reason=reason)
     guardian.settle_cost(
-        task_id=task.pk, reason="settled" if reason == "completed" else "cancelled"
+        task_id=task_id, reason="settled" if reason == "completed" else "cancelled"
     )
 
 
@@ -143,7 +202,7 @@ def _sounds_permanent(message: str) -> bool:
 def end_attempt(
     task: Task, *, code: str, message: str, permanent: bool, after: int | None = None
 ) -> None:
-    end_task(task=task, reason="failed")
+    end_task(task_id=task.pk, reason="failed")
     task.error_code, task.error_message = code, message[:4000]
     if permanent or task.retry_count >= task.max_retries:
         task.fail()
@@ -187,7 +246,7 @@ def release_task(
     if task.cancel_deadline is not None:
         cancel_now(task, actor=actor, reason=task.cancel_reason)
         return task
-    end_task(task=task, reason="released")
+    end_task(task_id=task.pk, reason="released")
     task.give_back()
     if handoff:
         task.note = handoff[:500]
@@ -263,7 +322,7 @@ def cancel_now(task: Task, *, actor: Actor | None, reason: str) -> None:
     task.cancel_reason = reason
     task.completed_at = timezone.now()
     task.save()
-    end_task(task=task, reason="cancelled")
+    end_task(task_id=task.pk, reason="cancelled")
     emit(
         events.TASK_CANCELLED,
         subject=task,

@@ -1,7 +1,8 @@
 """Who holds a task: claimed under a lease with a fence, kept by heartbeats."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -12,21 +13,30 @@ from guardian.authority import Actor
 from guardian.errors import DomainError, KillSwitchOn, LeaseLost, NotFound
 from guardian.outbox import emit
 from phases import claims, events
+from phases.claims import Taken, Want
 from phases.errors import TaskNotClaimable, TooManyLeases
 from phases.models import Task
 
-MAX_HELD = 10
 # What a run may cost when nothing is known: 5,000 tokens, half and half, default price, times 1.2.
 DEFAULT_ESTIMATE = Decimal("0.054")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Claimed:
     """A claimed task with its score and the fences of the locks it got."""
 
-    task: Task
-    score: float
+    taken: Taken
     locks: list[Any]
+
+    @property
+    def score(self) -> float:
+        return self.taken.score
+
+    @cached_property
+    def task(self) -> Task:
+        """The whole row with its ticket and phases, read when it is asked for."""
+        rows = Task.objects.select_related("ticket", "ticket__phase", "phase")
+        return rows.get(pk=self.taken.task_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,6 @@ class Beat:
     cancel_reason: str | None
 
 
-@transaction.atomic
 def claim_tasks(
     *,
     actor: Actor,
@@ -53,68 +62,68 @@ def claim_tasks(
     An empty list means there is no work. Raises KillSwitchOn, TooManyLeases, and for a named
     task TaskNotClaimable, BudgetExceeded or LockHeld.
     """
-    standing = guardian.standing_of(team_id=actor.team_id)
-    if standing.kill_switch:
+    want = Want(
+        capabilities=tokens(capabilities),
+        limit=limit,
+        lease_seconds=lease_seconds,
+        phase=phase,
+        ticket_id=ticket_id,
+        task_id=task_id,
+    )
+    if limit > 1:
+        with transaction.atomic():
+            return _claim(actor, want)
+    # One task is one statement, and that needs no transaction around it.
+    return _claim(actor, want)
+
+
+def tokens(capabilities: list[str]) -> list[str]:
+    return [c.strip().lower() for c in capabilities]
+
+
+def _claim(actor: Actor, want: Want) -> list[Claimed]:
+    """Most tickets have neither budget nor lock: one statement takes them all."""
+    answer = claims.take(actor=actor, want=want)
+    refuse(answer)
+    claimed = [Claimed(taken, []) for taken in answer.taken]
+    left = min(want.limit, claims.MAX_HELD - answer.held) - len(claimed)
+    if left > 0:
+        claimed += _claim_checked(actor, want, left)
+    if want.task_id is not None and not claimed:
+        raise TaskNotClaimable(task_id=str(want.task_id))
+    return claimed
+
+
+def refuse(answer: claims.Answer) -> None:
+    """Raises KillSwitchOn, TooManyLeases."""
+    if answer.stopped:
         raise KillSwitchOn
-    held = claims.held_by(actor.id)
-    if held >= MAX_HELD:
-        raise TooManyLeases(held=held, limit=MAX_HELD)
-    want: dict[str, Any] = {
-        "team_id": actor.team_id,
-        "holder_id": actor.id,
-        "capabilities": [c.strip().lower() for c in capabilities],
-        "lease_seconds": lease_seconds,
-        "phase": phase,
-        "ticket_id": ticket_id,
-        "task_id": task_id,
-    }
-    limit = min(limit, MAX_HELD - held)
-    taken: list[tuple[UUID, float, list[Any]]] = []
-    # Most tickets have neither budget nor lock: one statement takes them all.
-    if not standing.has_budgets:
-        taken = [(pk, score, []) for pk, score in claims.take(**want, limit=limit)]
-    if len(taken) < limit:
-        taken += _claim_checked(actor, want, limit - len(taken), lease_seconds)
-    if task_id is not None and not taken:
-        raise TaskNotClaimable(task_id=str(task_id))
-    by_id = {
-        t.pk: t
-        for t in Task.objects.select_related("ticket", "ticket__phase", "phase").filter(
-            pk__in=[pk for pk, _, _ in taken]
-        )
-    }
-    for pk, _, _ in taken:
-        emit(
-            events.TASK_CLAIMED,
-            subject=by_id[pk],
-            actor=actor,
-            ticket_id=str(by_id[pk].ticket_id),
-            fence=by_id[pk].fence,
-            holder=actor.name,
-        )
-    return [Claimed(by_id[pk], score, locks) for pk, score, locks in taken]
+    if answer.held >= claims.MAX_HELD:
+        raise TooManyLeases(held=answer.held, limit=claims.MAX_HELD)
 
 
-def _claim_checked(
-    actor: Actor, want: dict[str, Any], limit: int, lease_seconds: int
-) -> list[tuple[UUID, float, list[Any]]]:
+@transaction.atomic
+def _claim_checked(actor: Actor, want: Want, limit: int) -> list[Claimed]:
     """One at a time: a refusal of purse or locks undoes the claim of that task alone."""
-    taken: list[tuple[UUID, float, list[Any]]] = []
+    claimed: list[Claimed] = []
     refused: dict[UUID, DomainError] = {}
-    while len(taken) < limit and len(refused) < claims.HEADS:
+    one = replace(want, limit=1)
+    while len(claimed) < limit and len(refused) < claims.HEADS:
         try:
             with transaction.atomic():
-                got = claims.take(**want, limit=1, exclude=list(refused), with_locks=True)
-                if not got:
+                answer = claims.take(actor=actor, want=one, exclude=list(refused), checked=True)
+                refuse(answer)
+                if not answer.taken:
                     break
-                taken.append((*got[0], _reserve(actor, got[0][0], lease_seconds)))
+                taken = answer.taken[0]
+                claimed.append(Claimed(taken, _reserve(actor, taken.task_id, want.lease_seconds)))
         except _RefusedError as refusal:
             refused[refusal.task_id] = refusal.error
     for pk, error in refused.items():
         Task.objects.filter(pk=pk).update(dispatch_note=error.code)
-    if want["task_id"] in refused and not taken:
-        raise refused[want["task_id"]]
-    return taken
+    if want.task_id in refused and not claimed:
+        raise refused[want.task_id]
+    return claimed
 
 
 class _RefusedError(Exception):

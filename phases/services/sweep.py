@@ -72,7 +72,7 @@ def _lose(task: Task) -> None:
         message = f"Its holder went silent {task.lease_losses} times."
         end_attempt(task, code="lease_lost", message=message, permanent=True)
         return
-    end_task(task=task, reason="lease lost")
+    end_task(task_id=task.pk, reason="lease lost")
     if never_began:
         task.retry_count += 1
     task.not_before = timezone.now() + timedelta(seconds=2**task.lease_losses)

@@ -105,6 +105,7 @@ def _create(
         )
         for other in found.values()
     )
+    claims.count_blockers(t.pk for t in open_deps)
     emit(
         events.TASK_CREATED,
         subject=task,
