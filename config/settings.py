@@ -56,6 +56,8 @@ def database_from_url(url: str) -> dict[str, Any]:
         # Short transactions only: nobody may sit in one while an agent, tool or model works.
         "OPTIONS": {
             **query,
+            # Only what asks for it is prepared (guardian/prepared.py); Django's default is never.
+            "prepare_threshold": 2**31,
             "pool": {"min_size": 1, "max_size": 10, "timeout": 10} if not TESTING else False,
             "options": "-c statement_timeout=15000 -c lock_timeout=5000"
             " -c idle_in_transaction_session_timeout=30000",
