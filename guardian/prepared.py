@@ -23,7 +23,8 @@ def run_prepared(statement: str, arguments: dict[str, Any]) -> list[tuple[Any, .
     numbered, names = _numbered(statement)
     with connection.wrap_database_errors, RawCursor(connection.connection) as cursor:
         cursor.execute(numbered, [arguments[name] for name in names], prepare=True)
-        return cursor.fetchall() if cursor.description else []
+        has_rows = cursor.pgresult is not None and cursor.pgresult.nfields > 0
+        return cursor.fetchall() if has_rows else []
 
 
 @cache

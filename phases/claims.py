@@ -122,25 +122,25 @@ needs AS (
     SELECT locked.task_id, s.score FROM scored s CROSS JOIN LATERAL (
         SELECT r.task_id FROM phases_readytask r WHERE r.task_id = s.task_id
            FOR UPDATE SKIP LOCKED) locked
-     WHERE (s.rework OR NOT EXISTS (SELECT 1 FROM phases_ticket k
+     WHERE (s.rework OR (SELECT nc.admitted_count >= nc.wip_limit FROM phases_ticket k
               JOIN phases_phase p ON p.id = k.phase_id
               JOIN phases_boardcolumn nc ON nc.id = p.next_column_id AND nc.id <> k.column_id
-             WHERE k.id = s.ticket_id AND nc.admitted_count >= nc.wip_limit))
+             WHERE k.id = s.ticket_id) IS NOT TRUE)
        AND (%(phase)s::text IS NULL OR EXISTS (SELECT 1 FROM phases_task t
               JOIN phases_phase tp ON tp.id = t.phase_id
              WHERE t.id = s.task_id AND tp.key = %(phase)s))
      ORDER BY s.score DESC, s.ready_at, s.task_id
      LIMIT (SELECT greatest(0, least(%(limit)s::int, %(most)s::int - held)) FROM stand)
 ), taken AS (
-    DELETE FROM phases_readytask r USING best WHERE r.task_id = best.task_id
-    RETURNING r.task_id, best.score
+    DELETE FROM phases_readytask WHERE task_id = ANY(ARRAY(SELECT task_id FROM best))
+    RETURNING task_id
 ), claimed AS (
     UPDATE phases_task t SET status = 'assigned', holder_id = %(holder)s, fence = t.fence + 1,
            claimed_at = clock_timestamp(), progress = 0, note = '', dispatch_note = '',
            lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s),
            updated_at = clock_timestamp()
-      FROM taken WHERE t.id = taken.task_id
-    RETURNING t.id, t.fence, t.ticket_id, t.task_type, t.title, t.lease_expires_at, taken.score
+      FROM best WHERE t.id = best.task_id AND best.task_id IN (SELECT task_id FROM taken)
+    RETURNING t.id, t.fence, t.ticket_id, t.task_type, t.title, t.lease_expires_at, best.score
 )"""  # noqa: S608  constants of this module
 _MAY_CLAIM = "(SELECT NOT stopped AND (%(checked)s OR NOT budgets) FROM stand)"
 _TELL_CLAIMED = f"""
@@ -340,10 +340,15 @@ def _wanted(actor: Actor, want: Want, exclude: Iterable[UUID], *, checked: bool)
         "phase": want.phase,
         "ticket": want.ticket_id,
         "wanted_task": want.task_id,
-        "exclude": list(exclude),
+        "exclude": _uuids(exclude),
         "checked": checked,
-        "claim_events": [uuid7() for _ in range(want.limit)],
+        "claim_events": _uuids(uuid7() for _ in range(want.limit)),
     }
+
+
+def _uuids(ids: Iterable[UUID]) -> str:
+    """An array as its text: psycopg takes its time over lists."""
+    return "{" + ",".join(map(str, ids)) + "}"
 
 
 def _answer(rows: list[tuple[Any, ...]]) -> Answer:
