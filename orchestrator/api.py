@@ -78,7 +78,8 @@ class ClaimView(APIView):
                 }
             )
 
-        return _remembering(actor.team_id, once(self, request, claim))
+        answer = once(self, request, claim)
+        return _remembering(actor.team_id, answer, answer.data)
 
 
 class ClaimOneView(APIView):
@@ -97,14 +98,15 @@ class ClaimOneView(APIView):
             claims = phases.claim_tasks(actor=actor, task_id=pk, **body)
             return Response({"tasks": [_claimed(claim, body["lease_seconds"]) for claim in claims]})
 
-        return _remembering(actor.team_id, once(self, request, claim))
+        answer = once(self, request, claim)
+        return _remembering(actor.team_id, answer, answer.data)
 
 
-def _remembering(team_id: UUID, answer: Response) -> Response:
+def _remembering(team_id: UUID, answer: Response, claims: dict[str, Any]) -> Response:
     """The answer with what memory knows: asked after the claim's transaction, for it may wait."""
     if answer.status_code >= 400:
         return answer
-    for task in answer.data["tasks"]:
+    for task in claims["tasks"]:
         task["memory"] = memory.task_context(
             team_id=team_id,
             task_type=task["task_type"],
@@ -145,7 +147,11 @@ class HeartbeatView(APIView):
 
 
 class CompleteView(APIView):
-    """It is done."""
+    """It is done; with `claim_next`, the next task comes with the answer.
+
+    `next` is as a claim's answer; its `refused` {code, detail} says why there is none, for the
+    completion stands whatever becomes of the claim.
+    """
 
     scopes = {"post": "tasks:work"}
     idempotent_actions = frozenset({"post"})
@@ -153,12 +159,32 @@ class CompleteView(APIView):
     @extend_schema(request=Complete, responses=OpenApiTypes.OBJECT)
     def post(self, request: Request, pk: UUID) -> Response:
         body = validated(Complete, request.data)
+        actor = actor_of(request)
+        want = body.pop("claim_next", None)
 
         def complete() -> Response:
-            task, unblocked = phases.complete_task(actor=actor_of(request), task_id=pk, **body)
+            task, unblocked = phases.complete_task(actor=actor, task_id=pk, **body)
             return Response({"status": task.status, "unblocked": [str(u) for u in unblocked]})
 
-        return once(self, request, complete)
+        def complete_and_claim() -> Response:
+            over = phases.complete_and_claim(actor=actor, task_id=pk, **body, **want)
+            refused = over.refused
+            return Response(
+                {
+                    "status": "completed",
+                    "unblocked": [str(u) for u in over.unblocked],
+                    "next": {
+                        "tasks": [_claimed(claim, want["lease_seconds"]) for claim in over.claimed],
+                        "retry_after_seconds": RETRY_AFTER_SECONDS,
+                        "refused": refused and {"code": refused.code, "detail": refused.detail},
+                    },
+                }
+            )
+
+        if want is None:
+            return once(self, request, complete)
+        answer = once(self, request, complete_and_claim)
+        return _remembering(actor.team_id, answer, answer.data.get("next", {}))
 
 
 class FailView(APIView):

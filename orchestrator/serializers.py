@@ -28,6 +28,17 @@ class Claim(StrictSerializer):
     ticket_id = serializers.UUIDField(required=False, allow_null=True)
 
 
+class ClaimNext(StrictSerializer):
+    """What to claim with the completion: as Claim, but one task, for it takes the place of one."""
+
+    capabilities = serializers.ListField(
+        child=serializers.CharField(max_length=64), max_length=100, default=list
+    )
+    lease_seconds = serializers.IntegerField(min_value=10, max_value=3600, default=60)
+    phase = serializers.CharField(max_length=46, required=False, allow_null=True)
+    ticket_id = serializers.UUIDField(required=False, allow_null=True)
+
+
 class ClaimOne(StrictSerializer):
     capabilities = serializers.ListField(
         child=serializers.CharField(max_length=64), max_length=100, required=False
@@ -98,6 +109,7 @@ class Result(serializers.Serializer[Any]):
 class Complete(StrictSerializer):
     fence = FenceField()
     result = Result(default=dict)
+    claim_next = ClaimNext(required=False)
 
 
 class Failure(StrictSerializer):

@@ -26,7 +26,8 @@ HEADS = 200
 MAX_HELD = 10
 
 _MAY_BE_READY = """
-    t.status IN ('pending', 'needs_work') AND k.status IN ('pending', 'in_progress') AND k.admitted_at IS NOT NULL
+    t.status IN ('pending', 'needs_work')
+    AND k.status IN ('pending', 'in_progress') AND k.admitted_at IS NOT NULL
     AND cp.kind = 'work' AND NOT cp.is_terminal AND tp.sequence_order <= cp.sequence_order
 """
 
@@ -144,16 +145,19 @@ needs AS (
 )"""  # noqa: S608  constants of this module
 _MAY_CLAIM = "(SELECT NOT stopped AND (%(checked)s OR NOT budgets) FROM stand)"
 _TELL_CLAIMED = f"""
-    SELECT {{after}} + n AS place, (%(claim_events)s::uuid[])[n] AS id, {kind_sql(events.TASK_CLAIMED)},
-           c.id AS subject_id, true AS acts, jsonb_build_object('ticket_id', c.ticket_id,
-               'fence', c.fence, 'holder', %(holder_name)s::text) AS data
+    SELECT {{after}} + n AS place, (%(claim_events)s::uuid[])[n] AS id,
+           {kind_sql(events.TASK_CLAIMED)}, c.id AS subject_id, true AS acts,
+           jsonb_build_object('ticket_id', c.ticket_id, 'fence', c.fence,
+               'holder', %(holder_name)s::text) AS data
       FROM (SELECT *, row_number() OVER (ORDER BY score DESC) AS n FROM claimed) c
 """  # noqa: S608  constants of this module
-_CLAIMED_COLUMNS = "c.id, c.fence, c.ticket_id, c.task_type, c.title, c.lease_expires_at, c.score"
+_CLAIMED_COLUMNS = """c.id, c.fence, c.ticket_id, c.task_type, c.title, c.lease_expires_at,
+    c.score"""
 
 _CLAIM = f"""
 WITH RECURSIVE {_STAND}, {_CLAIM_PARTS.format(may=_MAY_CLAIM)},
-told AS ({_TELL_CLAIMED.format(after="0")}), written AS ({emit_sql("told", subject_label="phases.task")})
+told AS ({_TELL_CLAIMED.format(after="0")}),
+written AS ({emit_sql("told", subject_label="phases.task")})
 SELECT stand.stopped, stand.budgets, stand.held, {_CLAIMED_COLUMNS}
   FROM stand LEFT JOIN claimed c ON true
 """  # noqa: S608  constants of this module
@@ -216,7 +220,7 @@ _COMPLETE = f"""
 WITH {_COMPLETE_PARTS.format(only="")},
 told AS ({_TELL_COMPLETED}), written AS ({emit_sql("told", subject_label="phases.task")})
 SELECT {_DONE}, {guardian.HOLDINGS_SQL}
-"""  # noqa: S608  constants of this module
+"""
 
 # Complete and claim the next: what has locks or money held needs more than one statement.
 _HAND_OVER = f"""

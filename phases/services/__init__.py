@@ -2,6 +2,7 @@
 
 from phases.services.board import advance_ticket, move_card, set_card_facts
 from phases.services.endings import (
+    HandedOver,
     cancel_task,
     complete_and_claim,
     complete_task,
@@ -28,6 +29,7 @@ from phases.services.waiting import admit_queued, retry_moves
 from phases.services.workflows import import_workflow, seed_team
 
 __all__ = [
+    "HandedOver",
     "Ready",
     "add_artifact",
     "admit_queued",

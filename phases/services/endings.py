@@ -57,9 +57,7 @@ def complete_task(
 def _complete(
     actor: Actor, task_id: UUID, fence: int, result: dict[str, Any]
 ) -> tuple[bool, list[UUID]]:
-    done, unblocked, holds = claims.finish(
-        actor=actor, task_id=task_id, fence=fence, result=result
-    )
+    done, unblocked, holds = claims.finish(actor=actor, task_id=task_id, fence=fence, result=result)
     if holds and done:
         end_task(task_id=task_id, reason="completed")
     return done, unblocked
@@ -126,9 +124,7 @@ def complete_and_claim(
     return HandedOver(unblocked, claimed)
 
 
-def _completed_before(
-    actor: Actor, task_id: UUID, fence: int, result: dict[str, Any]
-) -> Task:
+def _completed_before(actor: Actor, task_id: UUID, fence: int, result: dict[str, Any]) -> Task:
     task = Task.objects.filter(pk=task_id, team=actor.team).first()
     if task is None:
         raise NotFound("There is no such task.")

@@ -3,6 +3,7 @@
 import pytest
 
 from guardian import relay
+from guardian import services as guardian
 from guardian.models import uuid7
 from memory.models import MemoryRecord
 from phases import services as phases
@@ -214,3 +215,57 @@ class TestBoard:
         moved = client.post("/api/v1/board/move", body, format="json")
         assert moved.json()["column"] == "blocked"
         assert moved.json()["blocked_reason"] == "waits for a key"
+
+
+class TestNext:
+    def test_the_next_task_comes_with_the_completion(self, flow, api, agent, lead):
+        for title in ("first", "second"):
+            phases.open_ticket(actor=lead, title=title, workflow="software_development")
+        client = api(agent)
+        (task,) = claim(client, "analysis")
+        body = {
+            "fence": task["lease"]["token"],
+            "result": {"summary": "done"},
+            "claim_next": {"capabilities": ["analysis"]},
+        }
+
+        answer = client.post(
+            f"/api/v1/tasks/{task['id']}/complete", body, format="json", HTTP_IDEMPOTENCY_KEY="c1"
+        )
+        again = client.post(
+            f"/api/v1/tasks/{task['id']}/complete", body, format="json", HTTP_IDEMPOTENCY_KEY="c1"
+        )
+
+        assert (answer.status_code, answer.json()["status"]) == (200, "completed")
+        (following,) = answer.json()["next"]["tasks"]
+        assert (following["ticket"]["title"], following["status"]) == ("second", "assigned")
+        assert following["memory"]["similar"] == []
+        assert answer.json()["next"]["refused"] is None
+        assert again.json()["next"]["tasks"][0]["lease"] == following["lease"]
+
+    def test_a_kill_switch_is_told_beside_the_completion(self, flow, api, agent, admin, lead):
+        phases.open_ticket(actor=lead, title="x", workflow="software_development")
+        (task,) = claim(api(agent), "analysis")
+        guardian.set_kill_switch(actor=admin, on=True, reason="stop")
+
+        answer = api(agent).post(
+            f"/api/v1/tasks/{task['id']}/complete",
+            {"fence": 1, "result": {}, "claim_next": {"capabilities": ["analysis"]}},
+            format="json",
+        )
+
+        assert (answer.status_code, answer.json()["status"]) == (200, "completed")
+        assert answer.json()["next"]["tasks"] == []
+        assert answer.json()["next"]["refused"]["code"] == "kill_switch_on"
+
+    def test_an_old_fence_claims_nothing(self, flow, api, agent, lead):
+        phases.open_ticket(actor=lead, title="x", workflow="software_development")
+        (task,) = claim(api(agent), "analysis")
+
+        answer = api(agent).post(
+            f"/api/v1/tasks/{task['id']}/complete",
+            {"fence": 7, "result": {}, "claim_next": {}},
+            format="json",
+        )
+
+        assert (answer.status_code, answer.json()["code"]) == (409, "lease_lost")
