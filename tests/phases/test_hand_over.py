@@ -317,7 +317,7 @@ class TestRaces:
         ticket = services.open_ticket(
             actor=lead, title="x", workflow="software_development", phase="PHASE_BACKLOG"
         )
-        made = []
+        made: list[Task] = []
         for number in range(40):
             made.append(
                 services.create_task(
