@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('phases', '0003_task_visit'),
+        ('phases', '0005_checkups_name_their_source'),
     ]
 
     operations = [
