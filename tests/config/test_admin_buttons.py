@@ -123,6 +123,21 @@ class TestButtons:
         assert Ticket.objects.get(pk=ticket.pk).status == "cancelled"
         assert Task.objects.get(ticket=ticket).status == "cancelled"
 
+    def test_a_cancelled_ticket_is_reopened_with_the_reason(self, enter, admin, ticket):
+        press(enter(admin), ticket, "cancel")
+
+        press(enter(admin), ticket, "reopen")
+
+        assert Ticket.objects.get(pk=ticket.pk).status == "pending"
+        assert Task.objects.get(ticket=ticket).status == "pending"
+        row = PhaseHistory.objects.get(ticket=ticket, kind="reopen")
+        assert (row.via, row.transition_reason) == ("admin", REASON)
+
+    def test_an_open_ticket_offers_no_reopening(self, enter, admin, ticket):
+        page = enter(admin).get(reverse("admin:phases_ticket_change", args=[ticket.pk]))
+
+        assert "Reopen" not in page.content.decode()
+
     def test_confirms_evidence_of_another(self, enter, admin, ticket, lead):
         artifact, _ = phases.add_artifact(
             actor=lead, ticket_id=ticket.pk, artifact_type="note", content="seen"

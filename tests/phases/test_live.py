@@ -312,6 +312,34 @@ class TestPatches:
         assert page.as_board() == comparable(fresh_board(team))
         assert page.seq == max(m["seq"] for m in page.heard if m["type"] == "patch")
 
+    def test_a_page_follows_a_reopening(self, lead, team):
+        def work():
+            ticket = services.open_ticket(
+                actor=lead, title="Look", workflow=FLOW, phase="PHASE_BACKLOG"
+            )
+            services.cancel_ticket(actor=lead, ticket_id=ticket.pk, reason="not needed")
+            relay.run_once()
+            return ticket
+
+        def go_on(ticket):
+            services.reopen_ticket(actor=lead, ticket_id=ticket.pk, reason="needed after all")
+            relay.run_once()
+
+        async def scene():
+            ticket = await in_thread(work)()
+            page = Page(lead)
+            page.load(await in_thread(fresh_board)(team))
+            async with page.connected():
+                await page.hear("hello")
+                await page.resume()
+                await in_thread(go_on)(ticket)
+                while page.cards[str(ticket.pk)]["status"] != "pending":
+                    await page.hear("patch")
+                return page
+
+        page = asyncio.run(scene())
+        assert page.as_board() == comparable(fresh_board(team))
+
     def test_says_only_what_changed(self, lead, team):
         ticket = open_ticket(lead)
         relay.run_once()
