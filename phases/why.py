@@ -25,7 +25,10 @@ def why(ticket: Ticket, tasks: list[Task], gate: Evaluation, *, now: datetime) -
         return _closed(ticket)
     if ticket.is_blocked:
         back = ticket.previous_phase.name if ticket.previous_phase else "where it was"
-        text = f"{ticket.blocked_reason} Retry sends it back to {back} once the cause is gone."
+        other = "; with another archive it begins anew" if ticket.workflow.asks_source else ""
+        text = (
+            f"{ticket.blocked_reason} Retry sends it back to {back} once the cause is gone{other}."
+        )
         return Why("bad", "Blocked", text)
     here = [t for t in tasks if t.phase_id == ticket.phase_id and t.visit == ticket.visit]
     return _queued(ticket) or _tasks(ticket, here, now) or _stays(ticket, here, gate)
