@@ -1,9 +1,9 @@
 """The verbs of phases: the only writers of its rows."""
 
 from phases.services.board import advance_ticket, move_card, set_card_facts
+from phases.services.cancels import cancel_task
 from phases.services.endings import (
     HandedOver,
-    cancel_task,
     complete_and_claim,
     complete_task,
     fail_task,

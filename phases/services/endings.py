@@ -14,15 +14,11 @@ from guardian.authority import MONITOR, Actor, require_level
 from guardian.errors import DomainError, IllegalTransition, KillSwitchOn, NotFound
 from guardian.outbox import emit
 from phases import claims, events
-from phases.errors import CancelRequested, TooManyLeases, WorkRunning
-from phases.models import Task, Ticket
+from phases.errors import CancelRequested, TooManyLeases
+from phases.models import Task
 from phases.results import check_result
 from phases.services.leases import Claimed, claim_tasks, lease_lost, tokens
 from phases.services.tasks import make_ready
-
-# Why a task was called off, where its ticket is the cause; reopening takes up the first kind.
-TICKET_CANCELLED = "ticket_cancelled"
-TICKET_RESTARTED = "ticket_restarted"
 
 # Texts that mean another try would end the same way.
 PERMANENT_WORDS = (
@@ -256,61 +252,6 @@ def release_task(
     )
     make_ready([task.pk])
     return task
-
-
-@transaction.atomic
-def cancel_task(*, actor: Actor, task_id: UUID, reason: str, grace_seconds: int = 10) -> Task:
-    """Call a task off: a waiting one at once, a running one hears it with its next heartbeat.
-
-    Raises NotFound, AuthorityTooLow, IllegalTransition.
-    """
-    task = Task.objects.select_related("ticket").filter(pk=task_id, team=actor.team).first()
-    if task is None:
-        raise NotFound("There is no such task.")
-    if task.ticket.created_by_id != actor.id:
-        require_level(actor, MONITOR)
-    claims.withdraw([task.pk])
-    task = Task.objects.select_for_update(of=("self",)).select_related("ticket").get(pk=task_id)
-    if not task.is_open:
-        raise IllegalTransition(f"This task is {task.status} already.", allowed=[])
-    if task.holder_id is not None and grace_seconds > 0:
-        task.cancel_deadline = timezone.now() + timedelta(seconds=grace_seconds)
-        task.cancel_reason = reason
-        task.save(update_fields=["cancel_deadline", "cancel_reason", "updated_at"])
-        return task
-    cancel_now(task, actor=actor, reason=reason)
-    return task
-
-
-def cancel_open_tasks(
-    *, ticket: Ticket, actor: Actor, reason: str, unless_held: bool = False
-) -> None:
-    """Call off what is open of a locked ticket, together with it or because it begins anew.
-
-    Raises WorkRunning where `unless_held` and somebody is at one of them; nothing is changed then.
-    """
-    still_open = Task.objects.still_open().filter(ticket=ticket)
-    ids = list(still_open.order_by("id").values_list("id", flat=True))
-    # Behind a claim that is under way: its task is held when this has the row.
-    claims.withdraw(ids)
-    tasks = list(
-        Task.objects.select_for_update(of=("self",))
-        .still_open()
-        .select_related("holder")
-        .filter(pk__in=ids)
-        .order_by("id")
-    )
-    held = [task for task in tasks if task.holder is not None]
-    if held and unless_held:
-        raise WorkRunning(
-            f"{held[0].holder} is at “{held[0].title}”; its result would be about what is to be"
-            " replaced.",
-            tasks=[{"id": str(t.pk), "title": t.title, "holder": str(t.holder)} for t in held],
-        )
-    for task in tasks:
-        task.error_code = TICKET_RESTARTED if unless_held else TICKET_CANCELLED
-        task.error_message = reason
-        cancel_now(task, actor=actor, reason=reason)
 
 
 def cancel_now(task: Task, *, actor: Actor | None, reason: str) -> None:

@@ -14,7 +14,7 @@ from phases.context import RESERVED
 from phases.errors import TicketClosed
 from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket
 from phases.part import require_part
-from phases.services.endings import TICKET_CANCELLED, cancel_open_tasks
+from phases.services.cancels import TICKET_CANCELLED, cancel_open_tasks
 from phases.services.locking import locked_ticket
 from phases.services.tasks import create_entry_task, reset_task
 

@@ -16,7 +16,7 @@ from phases.context import changed_context, check_context
 from phases.errors import Invalid, TicketClosed, WorkflowNotFound
 from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket, Workflow
 from phases.part import require_part
-from phases.services.endings import cancel_open_tasks
+from phases.services.cancels import cancel_open_tasks
 from phases.services.locking import locked_ticket
 from phases.services.restarts import restart, restart_columns
 from phases.services.tasks import create_entry_task
