@@ -22,6 +22,7 @@ from launch.locks import ServerLock, refuse_taken_port
 from launch.place import Place, find_place, socket_directory
 from launch.postgres import Postgres
 from launch.redis import NOTICE, find_redis, redis_child, redis_url
+from launch.say import below_the_key, say
 from launch.secrets import ensure_secrets
 from launch.settings import Options, read_options
 from launch.signals import Signals
@@ -58,20 +59,32 @@ class Server:
             self.signals.interrupt = False
             self.supervisor.watch()
         except Stopped:
-            print("Stopped while starting.", flush=True)
+            pass  # the end is the same, however far the start had come
         finally:
             self.signals.interrupt = False
-            self.supervisor.stop(self.options.shutdown_seconds)
-            leftovers.forget()
-            lock.release()
+            self.end(lock, leftovers)
         return 0
+
+    def end(self, lock: ServerLock, leftovers: Leftovers) -> None:
+        """End all processes; whoever asked for it is told when it begins and when it is done."""
+        asked = self.signals.stopping()
+        if asked:
+            below_the_key()
+            say("Stopping … (Ctrl-C again stops at once)")
+        self.supervisor.stop(self.options.shutdown_seconds)
+        leftovers.forget()
+        lock.release()
+        if asked:
+            say("Stopped.")
 
     def start(self) -> None:
         self.venv.ensure()
         self.secrets = ensure_secrets(self.data_dir / "secrets")
         place = self.start_database()
         self.start_redis(place)
+        say("Preparing the database …")
         facts = self.prepare_database()
+        say("Starting web, worker and relay …")
         for child in self.own_processes():
             self.supervisor.start(child)
         self.wait_until_ready()
@@ -110,8 +123,11 @@ class Server:
             self.environment["DATABASE_URL"] = self.options.database_url
             return None
         place = find_place(site_packages=self.venv.site_packages, data_dir=self.data_dir)
+        if not place.cluster.exists():
+            say(f"Making a new database in {place.cluster} …")
         postgres = Postgres(place, self.log("postgres"))
         postgres.ensure_cluster()
+        say("Starting the database …")
         self.supervisor.start_database(postgres)
         postgres.ensure_database(DATABASE)
         self.environment["DATABASE_URL"] = postgres.url(DATABASE)
@@ -123,7 +139,7 @@ class Server:
             return
         program = find_redis(self.venv.site_packages)
         if program is None:
-            print(NOTICE, flush=True)
+            say(NOTICE)
             return
         sockets = place.sockets if place else socket_directory(self.data_dir / "run", None)
         self.supervisor.start(redis_child(program, place, sockets, self.log("redis")))
@@ -155,7 +171,7 @@ class Server:
             raise Failure(DATABASE_FAILED, message)
         facts: dict[str, Any] = json.loads(answer.splitlines()[-1])
         if facts["backup"]:
-            print(f"Backed up before migrating: {facts['backup']}", flush=True)
+            say(f"Backed up before migrating: {facts['backup']}")
         return facts
 
     def own_processes(self) -> list[Child]:

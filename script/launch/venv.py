@@ -6,15 +6,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from launch.failure import INSTALL_FAILED, Failure, tail
 from launch.locks import directory_lock
+from launch.say import say
 
 Requirements = tuple[tuple[str, bool], ...]
 # (file, with its dependencies)
 RUNTIME: Requirements = (("requirements.txt", True), ("requirements-nodeps.txt", False))
 DEVELOPMENT: Requirements = (("requirements-dev.txt", True),)
+LABELS = {"runtime": "", "development": " for tests and lint"}
+# Somebody who waits is told this often that it goes on.
+TOLD_EACH_SECONDS = 30
 
 
 class Virtualenv:
@@ -47,7 +52,7 @@ class Virtualenv:
                 INSTALL_FAILED, f"{self.directory} is a link to another Python; remove it"
             )
         shutil.rmtree(self.directory, ignore_errors=True)
-        print("Creating the virtualenv …", flush=True)
+        say(f"Making a Python environment in {self.directory} …")
         failures = []
         for make in (self.by_venv, self.by_virtualenv):
             done = make()
@@ -78,15 +83,17 @@ class Virtualenv:
         wanted = self.digest(requirements)
         if stamp.exists() and stamp.read_text() == wanted:
             return
-        print(f"Installing the {name} requirements …", flush=True)
+        say(f"Installing Python packages{LABELS[name]} (1 to 4 minutes the first time) …")
+        started = time.monotonic()
         for file, with_dependencies in requirements:
             options = [] if with_dependencies else ["--no-deps"]
             command = [str(self.python), "-m", "pip", "install", "--no-input", *options]
-            done = run([*command, "-r", str(self.root / file)])
+            done = run([*command, "-r", str(self.root / file)], since=started)
             if done.returncode != 0:
                 hint = "no network? set PIP_INDEX_URL"
                 raise Failure(INSTALL_FAILED, f"{tail(done.stdout)}\n{hint}")
         stamp.write_text(wanted)
+        say(f"The packages are installed ({time.monotonic() - started:.0f} s).")
 
     def digest(self, requirements: Requirements) -> str:
         """SHA-256 over the requirement files (dev includes runtime's) and the Python."""
@@ -112,12 +119,26 @@ def python_identity() -> str:
     return f"{sys.implementation.cache_tag} {sys.version_info[:3]} {sys.base_prefix}"
 
 
-def run(command: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+def run(
+    command: list[str], *, since: float | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run to the end and keep what it says; `since` (monotonic s): tell meanwhile how long."""
+    with subprocess.Popen(
         command,
-        check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, **variables},
-    )
+    ) as process:
+        try:
+            while True:
+                try:
+                    said, _ = process.communicate(timeout=TOLD_EACH_SECONDS if since else None)
+                except subprocess.TimeoutExpired:
+                    say(f"… still at it, {time.monotonic() - (since or 0):.0f} s so far")
+                else:
+                    return subprocess.CompletedProcess(command, process.returncode, said)
+        except BaseException:
+            # Asked to stop in the middle: nothing goes on behind the prompt.
+            process.kill()
+            raise

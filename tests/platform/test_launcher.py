@@ -122,6 +122,22 @@ class TestInstalling:
         assert caught.value.code == 5
         assert "nothing-of-this-name" in str(caught.value)
 
+    def test_tells_what_it_does_how_long_that_takes_and_that_it_goes_on(
+        self, project, capsys, monkeypatch
+    ):
+        monkeypatch.setattr("launch.venv.TOLD_EACH_SECONDS", 0.05)
+        project.require("")
+
+        project.venv.ensure()
+
+        said = capsys.readouterr().out.splitlines()
+        assert said[0] == f"Making a Python environment in {project.venv.directory} …"
+        assert said[1] == "Installing Python packages (1 to 4 minutes the first time) …"
+        assert re.fullmatch(r"… still at it, \d+ s so far", said[2])
+        assert re.fullmatch(r"The packages are installed \(\d+ s\)\.", said[-1])
+        project.venv.ensure()
+        assert capsys.readouterr().out == ""
+
     def test_goes_on_after_pip_was_killed_half_way(self, project, silent_index, monkeypatch):
         monkeypatch.setenv("PIP_INDEX_URL", silent_index.url)
         project.require("nothing-of-this-name")

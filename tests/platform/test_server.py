@@ -28,6 +28,12 @@ class TestWhileUp:
 
         assert f"http://localhost:{running.port}/" in running.said()
         assert "User: admin" in running.said()
+        assert [line for line in running.said().splitlines() if line.endswith(" …")] == [
+            f"Making a new database in {running.data_dir / 'pg' / 'data'} …",
+            "Starting the database …",
+            "Preparing the database …",
+            "Starting web, worker and relay …",
+        ]
         for log in (running.data_dir / "log").iterdir():
             assert password not in log.read_text()
 
@@ -128,6 +134,10 @@ class TestStartAndEnd:
         process.send_signal(signal.SIGINT)
 
         assert process.wait(60) == 0
+        assert installation.said().splitlines()[-2:] == [
+            "Stopping … (Ctrl-C again stops at once)",
+            "Stopped.",
+        ]
         installation.process = None
 
     def test_starts_after_initdb_was_killed_half_way(self, installation):
