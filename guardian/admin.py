@@ -72,7 +72,6 @@ class MembershipAdmin(RecordAdmin):
     icon = "badge"
     list_display = ["user", "team", "role", "authority"]
     list_filter = ["role", "authority"]
-    list_select_related = ["user", "team"]
     search_fields = ["user__username", "team__slug"]
 
 
@@ -80,9 +79,9 @@ class MembershipAdmin(RecordAdmin):
 class ApiTokenAdmin(RecordAdmin):
     section = "People"
     icon = "key"
+    when_empty = "A token is made with POST /api/v1/tokens and shown once."
     list_display = ["name", "key_id", "user", "team", "can_write", "expires_at", "revoked_at"]
     list_filter = ["can_write", "team"]
-    list_select_related = ["user", "team"]
     search_fields = ["name", "key_id", "user__username"]
     exclude = ["secret_hash", "pepper_id"]
 
@@ -103,7 +102,6 @@ class EventAdmin(RecordAdmin):
     icon = "history"
     list_display = ["seq", "kind", "actor", "subject_label", "subject_id", "created_at"]
     list_filter = ["priority", "source", "actor_kind"]
-    list_select_related = ["actor"]
     search_fields = ["kind", "subject_id"]
     ordering = ["-created_at"]
 
@@ -155,6 +153,7 @@ class IdempotencyKeyAdmin(RecordAdmin):
 class ErrorLogAdmin(RecordAdmin):
     section = "Guard"
     icon = "bug_report"
+    when_empty = "Nothing has gone wrong that Lemnos did not foresee."
     list_select_related = ["team"]
     list_display = ["error_type", "component", "severity", "count", "last_seen_at", "resolved_at"]
     list_filter = ["severity", "component"]
@@ -174,9 +173,9 @@ class ErrorLogAdmin(RecordAdmin):
 class GuardianActionAdmin(RecordAdmin):
     section = "Guard"
     icon = "gavel"
+    when_empty = "Nobody has stepped in; a kill switch would be the first entry."
     list_display = ["kind", "state", "team", "initiated_by", "reason", "created_at"]
     list_filter = ["kind", "state"]
-    list_select_related = ["team", "initiated_by"]
     search_fields = ["reason", "target_id"]
 
     @reasoned_action(
@@ -197,9 +196,9 @@ class GuardianActionAdmin(RecordAdmin):
 class ResourceLockAdmin(RecordAdmin):
     section = "Guard"
     icon = "lock"
+    when_empty = "Nobody holds a lock. Agents take them for what they change."
     list_display = ["resource_type", "resource_id", "mode", "state", "holder", "expires_at"]
     list_filter = ["state", "mode", "resource_type"]
-    list_select_related = ["holder"]
     search_fields = ["resource_id"]
 
     @reasoned_action(
@@ -246,9 +245,9 @@ def over_limit(budgets: QuerySet[Any]) -> QuerySet[Any]:
 class BudgetAdmin(RecordAdmin):
     section = "Money"
     icon = "account_balance_wallet"
+    when_empty = "Nothing limits what is spent here yet."
     list_display = ["scope_type", "scope_id", "team", "limit", "spent", "reserved", "period"]
     list_filter = [Overrun, "scope_type", "period"]
-    list_select_related = ["team"]
     search_fields = ["scope_id"]
 
 

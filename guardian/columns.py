@@ -20,6 +20,12 @@ TONES = {
     " critical",
 }
 _TONE_OF = {word: tone for tone, words in TONES.items() for word in words.split()}
+# Measured spans: seconds per unit, and the title without it.
+_SPANS = {
+    "execution_time_ms": (0.001, "took"),
+    "duration_ms": (0.001, "took"),
+    "duration_seconds": (1.0, "took"),
+}
 _STATES = {"status", "state", "severity", "gate_status", "result_class"}
 
 
@@ -33,7 +39,31 @@ def column_of(model: type[Model], name: str) -> Any:
         return _as_column(partial(_linked, name), name, field.verbose_name)
     if name in _STATES and not field.is_relation:
         return _as_column(partial(_badge, name), name, getattr(field, "verbose_name", name))
-    return name
+    return span_of(model, name) or name
+
+
+def span_of(model: type[Model], name: Any) -> Any:
+    """A column that tells a span of time as people do; None for what is no measured span."""
+    factor, title = _SPANS.get(name, (0.0, ""))
+    return _as_column(partial(_span, name, factor), name, title) if factor else None
+
+
+def _span(name: str, factor: float, row: Any) -> str:
+    value = getattr(row, name)
+    return "–" if value is None else told_span(float(value) * factor)
+
+
+def told_span(seconds: float) -> str:
+    """A span of time with as much detail as matters: 340 ms, 1.2 s, 45 s, 3 min, 2 h 5 min."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if hours else f"{minutes} min"
 
 
 def _as_column(show: Callable[[Any], Any], name: str, title: Any) -> Callable[[Any], Any]:

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from guardian import health
 from guardian.identity import session_actor
-from guardian.links import list_of
+from guardian.links import list_of, titled
 
 Where = Mapping[str, Any]
 # Sections of the side bar in their order; an app without one of its own gets the last.
@@ -136,10 +136,9 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         section = getattr(model_admin, "section", "") or SECTION_OF_APP.get(
             model._meta.app_label, "Further"
         )
-        title = str(model._meta.verbose_name_plural)
         groups[section].append(
             {
-                "title": title[:1].upper() + title[1:],
+                "title": titled(model._meta.verbose_name_plural),
                 "icon": getattr(model_admin, "icon", "data_object"),
                 "link": list_of(model),
             }

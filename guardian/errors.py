@@ -251,44 +251,45 @@ class PackNotFound(DomainError):
     remedy = "Build a price pack: POST /api/v1/costs/packs/build."
 
 
-class IsolationUnavailable(DomainError):
+class Unavailable(DomainError):
+    """Something that this needs is away for now."""
+
+    code = "unavailable"
+    status = 503
+    retry_after = 30
+    permanent = False
+    remedy = "Try again as late as Retry-After says."
+
+
+class IsolationUnavailable(Unavailable):
     """No host here offers the isolation that this work needs."""
 
     code = "isolation_unavailable"
-    status = 503
     retry_after = 60
-    permanent = False
     remedy = "Start a worker on a host with a container engine, then retry."
     example = {"needed": "container", "offered": "none"}
 
 
-class KillSwitchOn(DomainError):
+class KillSwitchOn(Unavailable):
     """The kill switch is on: nothing new starts."""
 
     code = "kill_switch_on"
-    status = 503
-    retry_after = 30
-    permanent = False
     remedy = "Wait until an operator turns it off."
 
 
-class ShuttingDown(DomainError):
+class ShuttingDown(Unavailable):
     """This process is shutting down."""
 
     code = "shutting_down"
-    status = 503
     retry_after = 5
-    permanent = False
     remedy = "Send it again in a few seconds: another process, or this one anew, takes it."
 
 
-class DiskLow(DomainError):
+class DiskLow(Unavailable):
     """There is too little room on the disk to run anything new."""
 
     code = "read_only"
-    status = 503
     retry_after = 60
-    permanent = False
     remedy = "Free space in the data directory; work goes on by itself."
 
 

@@ -1,6 +1,6 @@
 """Refusals that the framework makes before any view of ours is asked, in Lemnos's words."""
 
-from guardian.errors import DomainError, Forbidden, Invalid
+from guardian.errors import DomainError, Forbidden, Invalid, Unavailable
 
 
 class UnknownField(Invalid):
@@ -48,13 +48,11 @@ class UnsupportedMediaType(DomainError):
     remedy = "Send Content-Type: application/json; files are sent as multipart/form-data."
 
 
-class DatabaseUnavailable(DomainError):
+class DatabaseUnavailable(Unavailable):
     """The database does not answer right now."""
 
     code = "database_unavailable"
-    status = 503
     retry_after = 2
-    permanent = False
     remedy = "Try again in a moment; if it lasts, an operator looks at /readyz and the log."
 
 

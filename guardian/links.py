@@ -28,6 +28,12 @@ def soft_path(model: type[Model], lookup: str, field_name: str) -> None:
     _paths.setdefault(model, {})[lookup] = field_name
 
 
+def titled(name: Any) -> str:
+    """A name as a title: its first letter large, abbreviations as they are."""
+    text = str(name)
+    return text[:1].upper() + text[1:]
+
+
 def page_of(row: Model | None) -> str | None:
     """The row's page, if its model has one."""
     if row is None or not admin.site.is_registered(type(row)):
@@ -66,7 +72,7 @@ def ways_up(row: Model) -> dict[str, str]:
         target: Any = field.related_model if key else _soft.get(field.name)
         value = getattr(row, field.attname) if target is not None else None
         if value and admin.site.is_registered(target):
-            label = str(field.verbose_name).removesuffix(" id").capitalize()
+            label = titled(str(field.verbose_name).removesuffix(" id"))
             found[label] = _page(target, value)
     return found | _subject(row)
 
@@ -80,7 +86,7 @@ def _subject(row: Model) -> dict[str, str]:
         except (LookupError, ValueError):
             model = None
         if model is not None and admin.site.is_registered(model):
-            return {f"{model._meta.verbose_name}".capitalize(): _page(model, pk)}
+            return {titled(model._meta.verbose_name): _page(model, pk)}
     return {}
 
 
@@ -97,7 +103,7 @@ def _naming(target: type[Model], pk: Any) -> Iterator[tuple[str, str]]:
     for model in sorted(apps.get_models(), key=lambda m: m._meta.label):
         if not admin.site.is_registered(model):
             continue
-        title = str(model._meta.verbose_name_plural).capitalize()
+        title = titled(model._meta.verbose_name_plural)
         keys = [
             field.name
             for field in model._meta.concrete_fields

@@ -4,7 +4,7 @@ A button is a method under `reasoned_action`: shown to those who may, on rows it
 a page that says what will happen and asks for a reason; then it calls one service.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from django.apps import apps
 from django.contrib import messages
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import ForeignKey, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -22,7 +22,7 @@ from django.urls import URLPattern, path, reverse
 from guardian import links
 from guardian.authority import Actor, actor_for
 from guardian.buttons import Button, Fields, ReasonForm, reasoned_action
-from guardian.columns import column_of
+from guardian.columns import column_of, span_of
 from guardian.errors import DomainError, Forbidden
 from guardian.identity import session_actor
 
@@ -47,6 +47,10 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
     team_path: ClassVar[str | None] = "team"
     # The least authority to see these rows at all.
     view_level: ClassVar[int] = 1
+    # What an operator reads where there is no row.
+    when_empty: ClassVar[str] = "Rows appear here by themselves as Lemnos works."
+    # Related rows that a row's own name needs; those its columns show are found by themselves.
+    list_select_related: ClassVar[Sequence[str]] = ()
 
     class Media:
         css = {"all": ["lemnos/admin.css"]}
@@ -99,6 +103,15 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         names = list(super().get_list_display(request))
         return [names[0], *(self._column(name) for name in names[1:])]
+
+    def get_list_select_related(self, request: HttpRequest) -> Sequence[str]:
+        keys = {field.name for field in self.opts.fields if isinstance(field, ForeignKey)}
+        return [*(keys & set(self.list_display)), *self.list_select_related]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """On a row's page, too, spans of time are told as people say them."""
+        names = super().get_fields(request, obj)
+        return [span_of(self.model, name) or name for name in names]
 
     def _column(self, name: Any) -> Any:
         own = not isinstance(name, str) or hasattr(type(self), name)

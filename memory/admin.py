@@ -15,12 +15,11 @@ from memory.models import MemoryEmbedding, MemoryRecord, MemoryUse
 
 @admin.register(MemoryRecord)
 class MemoryRecordAdmin(RecordAdmin):
-    section = "Memory"
     icon = "psychology"
+    when_empty = "Each completed task leaves one; so does POST /api/v1/memory/store."
     list_display = ("title", "kind", "success", "trust", "state", "owner", "team", "created_at")
     list_filter = ("kind", "state", "success", "embedding_state", "visibility", "team")
     search_fields = ("title", "summary", "=ticket_id", "=task_id", "=run_id")
-    list_select_related = ("owner", "team")
     date_hierarchy = "created_at"
     exclude = ("search",)
 
@@ -53,23 +52,19 @@ class MemoryRecordAdmin(RecordAdmin):
 
 @admin.register(MemoryEmbedding)
 class MemoryEmbeddingAdmin(RecordAdmin):
-    section = "Memory"
     icon = "scatter_plot"
     list_display = ("record", "part_no", "model", "length", "team", "created_at")
     list_filter = ("model", "team")
     search_fields = ("record__title", "=text_sha256")
-    list_select_related = ("record", "team")
     exclude = ("v384",)
 
 
 @admin.register(MemoryUse)
 class MemoryUseAdmin(RecordAdmin):
-    section = "Memory"
     icon = "link"
     list_display = ("record", "run_id", "task_id", "rank", "cited", "used_at", "team")
     list_filter = ("cited", "team")
     search_fields = ("record__title", "=run_id", "=task_id")
-    list_select_related = ("record", "team")
 
 
 console.tile(

@@ -1,6 +1,6 @@
 """What memory refuses, and why."""
 
-from guardian.errors import DomainError, Invalid, NotFound
+from guardian.errors import DomainError, Invalid, NotFound, Unavailable
 
 
 class EmptyText(Invalid):
@@ -21,11 +21,9 @@ class IllegalRecordState(DomainError):
     remedy = "Read it again: somebody may have decided already."
 
 
-class EmbeddingUnavailable(DomainError):
+class EmbeddingUnavailable(Unavailable):
     """The embedding model cannot be used right now, so nothing can be found by meaning."""
 
     code = "embedding_unavailable"
-    status = 503
     retry_after = 60
-    permanent = False
     remedy = "Search with mode hybrid or keyword, or repair the model: see GET /memory/status."

@@ -24,7 +24,6 @@ class AgentDefinitionAdmin(RecordAdmin):
     icon = "smart_toy"
     list_display = ["slug", "name", "enabled", "team", "updated_at"]
     list_filter = ["enabled", "team"]
-    list_select_related = ["team"]
     search_fields = ["slug", "name"]
 
 
@@ -33,7 +32,6 @@ class AgentVersionAdmin(RecordAdmin):
     icon = "history_edu"
     list_display = ["definition", "version", "state", "tags", "updated_at"]
     list_filter = ["state", "team"]
-    list_select_related = ["definition"]
     search_fields = ["definition__slug", "version", "content_hash"]
 
     @reasoned_action(
@@ -106,7 +104,6 @@ class AgentExecutionAdmin(RecordAdmin):
         "duration_seconds",
     ]  # fmt: skip
     list_filter = ["state", "kind", "error_code", "team"]
-    list_select_related = ["instance", "task"]
     search_fields = ["id", "task__title", "instance__name", "error_code"]
 
 
@@ -115,7 +112,6 @@ class RuntimeSwitchAdmin(RecordAdmin):
     icon = "toggle_on"
     list_display = ["team", "running", "changed_by", "changed_at"]
     list_filter = ["running"]
-    list_select_related = ["team", "changed_by"]
     search_fields = ["team__slug"]
 
     @reasoned_action(
@@ -145,7 +141,6 @@ class ExecutionPatternAdmin(RecordAdmin):
     icon = "lan"
     list_display = ["slug", "version", "name", "state", "team", "updated_at"]
     list_filter = ["state", "team"]
-    list_select_related = ["team"]
     search_fields = ["slug", "name", "content_hash"]
 
     @reasoned_action(
@@ -176,7 +171,6 @@ class PatternRunAdmin(RecordAdmin):
         "created_at", "finished_at",
     ]  # fmt: skip
     list_filter = ["state", "error_code", "pattern__slug", "team"]
-    list_select_related = ["pattern", "ticket", "started_by"]
     search_fields = ["id", "pattern__slug", "ticket__title", "error_code"]
 
     @reasoned_action(
@@ -198,7 +192,6 @@ class StepRunAdmin(RecordAdmin):
         "started_at", "finished_at",
     ]  # fmt: skip
     list_filter = ["state", "capability", "agent", "error_code", "team"]
-    list_select_related = ["run"]
     search_fields = ["id", "run__id", "step_id", "capability", "error"]
 
 

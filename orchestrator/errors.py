@@ -1,6 +1,6 @@
 """What the orchestrator refuses, and what to do about it."""
 
-from guardian.errors import DomainError, Invalid, LeaseLost, NotFound
+from guardian.errors import DomainError, Invalid, LeaseLost, NotFound, Unavailable
 from guardian.foreign_errors import DatabaseUnavailable
 
 
@@ -11,12 +11,10 @@ class VersionImmutable(DomainError):
     remedy = "Raise metadata.version and register it as a new version."
 
 
-class RuntimeStopped(DomainError):
+class RuntimeStopped(Unavailable):
     """The runtime of this team is stopped: nothing is placed."""
 
     code = "runtime_stopped"
-    status = 503
-    permanent = False
     remedy = "Start it with POST /api/v1/runtime/start."
 
 

@@ -43,37 +43,30 @@ def move_fields(ticket: models.Ticket) -> Fields:
 
 @admin.register(models.Workflow)
 class WorkflowAdmin(RecordAdmin):
-    section = "Work"
     icon = "schema"
     list_display = ["name", "key", "team", "is_default", "initial_phase"]
     list_filter = ["is_default", "team"]
-    list_select_related = ["team"]
     search_fields = ["name", "key"]
 
 
 @admin.register(models.Phase)
 class PhaseAdmin(RecordAdmin):
-    section = "Work"
     icon = "flag"
     list_display = ["name", "key", "workflow", "column", "sequence_order", "kind"]
     list_filter = ["kind", "workflow"]
-    list_select_related = ["workflow", "column"]
     search_fields = ["name", "key"]
 
 
 @admin.register(models.GateRequirement)
 class GateRequirementAdmin(RecordAdmin):
-    section = "Work"
     icon = "rule"
     list_display = ["key", "phase", "kind", "min_evidence", "required"]
     list_filter = ["kind", "min_evidence"]
-    list_select_related = ["phase"]
     search_fields = ["key"]
 
 
 @admin.register(models.BoardColumn)
 class BoardColumnAdmin(RecordAdmin):
-    section = "Work"
     icon = "view_column"
     list_display = [
         "name",
@@ -84,17 +77,15 @@ class BoardColumnAdmin(RecordAdmin):
         "total_count",
     ]
     list_filter = ["workflow"]
-    list_select_related = ["workflow"]
     search_fields = ["name", "key"]
 
 
 @admin.register(models.Ticket)
 class TicketAdmin(RecordAdmin):
-    section = "Work"
     icon = "confirmation_number"
+    when_empty = "Open the first one on the board, or with POST /api/v1/tickets."
     list_display = ["__str__", "workflow", "phase", "status", "priority", "created_at"]
     list_filter = ["status", "priority", "workflow"]
-    list_select_related = ["workflow", "phase"]
     search_fields = ["title", "number"]
 
     def extra_links(self, row: models.Ticket) -> dict[str, str]:
@@ -166,31 +157,25 @@ class TicketAdmin(RecordAdmin):
 
 @admin.register(models.TicketCounter)
 class TicketCounterAdmin(RecordAdmin):
-    section = "Work"
     icon = "tag"
     list_display = ["team", "last"]
     list_filter = ["team"]
-    list_select_related = ["team"]
     search_fields = ["team__slug"]
 
 
 @admin.register(models.PhaseHistory)
 class PhaseHistoryAdmin(RecordAdmin):
-    section = "Work"
     icon = "timeline"
     list_display = ["ticket", "kind", "from_phase", "to_phase", "via", "transitioned_by"]
     list_filter = ["kind", "via"]
-    list_select_related = ["ticket", "from_phase", "to_phase", "transitioned_by"]
     search_fields = ["ticket__title", "transition_reason"]
 
 
 @admin.register(models.Task)
 class TaskAdmin(RecordAdmin):
-    section = "Work"
     icon = "task_alt"
     list_display = ["title", "ticket", "phase", "status", "holder", "lease_expires_at", "fence"]
     list_filter = ["status", "task_type", "ticket__status"]
-    list_select_related = ["ticket", "phase", "holder"]
     search_fields = ["title", "ticket__title"]
 
     @reasoned_action(
@@ -231,31 +216,26 @@ class TaskAdmin(RecordAdmin):
 
 @admin.register(models.ReadyTask)
 class ReadyTaskAdmin(RecordAdmin):
-    section = "Work"
     icon = "hourglass_top"
+    when_empty = "Nobody has to take anything up just now."
     list_display = ["task", "capability_key", "priority", "ready_at", "not_before"]
     list_filter = ["priority"]
-    list_select_related = ["task"]
     search_fields = ["capability_key"]
 
 
 @admin.register(models.TaskDependency)
 class TaskDependencyAdmin(RecordAdmin):
-    section = "Work"
     icon = "account_tree"
     list_display = ["task", "depends_on", "satisfied"]
     list_filter = ["satisfied"]
-    list_select_related = ["task", "depends_on"]
     search_fields = ["task__title"]
 
 
 @admin.register(models.PhaseGateArtifact)
 class PhaseGateArtifactAdmin(RecordAdmin):
-    section = "Work"
     icon = "inventory_2"
     list_display = ["artifact_type", "ticket", "phase", "source", "collected_by", "created_at"]
     list_filter = ["source", "artifact_type"]
-    list_select_related = ["ticket", "phase", "collected_by"]
     search_fields = ["artifact_type", "ticket__title"]
 
     @reasoned_action(
@@ -288,11 +268,9 @@ class PhaseGateArtifactAdmin(RecordAdmin):
 
 @admin.register(models.PhaseGateResult)
 class PhaseGateResultAdmin(RecordAdmin):
-    section = "Work"
     icon = "fact_check"
     list_display = ["ticket", "phase", "gate_status", "evaluation", "created_at"]
     list_filter = ["gate_status", "evaluation"]
-    list_select_related = ["ticket", "phase"]
     search_fields = ["ticket__title"]
 
 

@@ -29,11 +29,9 @@ soft_path(ToolExecution, "context__task_id", "task_id")
 
 @admin.register(Tool)
 class ToolAdmin(RecordAdmin):
-    section = "Tools"
     icon = "build"
     list_display = ["name", "version", "status", "security_level", "trust", "team", "last_used_at"]
     list_filter = ["status", "security_level", "trust", "category", "team"]
-    list_select_related = ["team"]
     search_fields = ["name", "description"]
 
     @reasoned_action(
@@ -80,35 +78,29 @@ class ToolAdmin(RecordAdmin):
 
 @admin.register(ToolVersion)
 class ToolVersionAdmin(RecordAdmin):
-    section = "Tools"
     icon = "history_edu"
     team_path = "tool__team"
     list_display = ["tool", "revision", "status", "approval_kind", "approver", "created_at"]
     list_filter = ["status", "approval_kind"]
-    list_select_related = ["tool", "approver"]
     search_fields = ["tool__name", "passport_hash"]
 
 
 @admin.register(ToolPermission)
 class ToolPermissionAdmin(RecordAdmin):
-    section = "Tools"
     icon = "shield_person"
     list_display = ["tool", "principal_type", "principal_id", "level", "effect", "team"]
     list_filter = ["effect", "level", "principal_type", "team"]
-    list_select_related = ["tool", "team"]
     search_fields = ["tool__name", "principal_id"]
 
 
 @admin.register(ToolExecution)
 class ToolExecutionAdmin(RecordAdmin):
-    section = "Tools"
     icon = "terminal"
     list_display = [
         "id", "tool", "status", "result_class", "isolation_level", "user", "execution_time_ms",
         "created_at",
     ]  # fmt: skip
     list_filter = ["status", "result_class", "isolation_level", "tool", "team"]
-    list_select_related = ["tool", "user"]
     search_fields = ["id", "tool__name", "error_message"]
 
     def extra_links(self, row: ToolExecution) -> dict[str, str]:
@@ -133,27 +125,23 @@ class ToolExecutionAdmin(RecordAdmin):
 
 @admin.register(ToolExecutionLog)
 class ToolExecutionLogAdmin(RecordAdmin):
-    section = "Tools"
     icon = "notes"
     list_display = ["execution", "seq", "level", "source", "message"]
     list_filter = ["level", "source"]
-    list_select_related = ["execution", "execution__tool"]
+    list_select_related = ["execution__tool"]
     search_fields = ["execution__id", "message"]
 
 
 @admin.register(ToolArtifact)
 class ToolArtifactAdmin(RecordAdmin):
-    section = "Tools"
     icon = "attach_file"
     list_display = ["name", "media_type", "size", "team", "created_by", "created_at"]
     list_filter = ["media_type", "team"]
-    list_select_related = ["team", "created_by"]
     search_fields = ["name", "sha256"]
 
 
 @admin.register(FileChunk)
 class FileChunkAdmin(RecordAdmin):
-    section = "Tools"
     icon = "data_array"
     team_path = None
     view_level = 5  # bytes of every team
@@ -168,7 +156,6 @@ class FileChunkAdmin(RecordAdmin):
 
 @admin.register(SandboxHost)
 class SandboxHostAdmin(RecordAdmin):
-    section = "Tools"
     icon = "dns"
     team_path = None
     list_display = ["name", "levels", "probed_at", "heartbeat_at"]
@@ -177,11 +164,13 @@ class SandboxHostAdmin(RecordAdmin):
 
 
 console.tile("Tools in quarantine", Tool, where={"status__exact": "quarantined"}, group="attention")
+# Refused archives and failing programs are answers; these are for a person to mend.
 console.tile(
-    "Failed runs, 24 h",
+    "Runs that broke down, 24 h",
     ToolExecution,
     where=lambda: {
-        "status__in": "failed,timeout",
+        "result_class__in": "infra_error,handler_error,invalid_output",
+        "output_data__refused__isnull": "True",
         "completed_at__gte": (timezone.now() - timedelta(hours=24))
         .replace(microsecond=0)
         .isoformat(),

@@ -152,6 +152,7 @@ class ApiToken(TeamRow):
     objects = TeamQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "API token"
         constraints = [
             models.CheckConstraint(
                 name="token_authority_cap_is_between_1_and_5",

@@ -252,6 +252,9 @@ class RuntimeSwitch(models.Model):
     changed_by = models.ForeignKey("guardian.User", models.PROTECT, null=True, blank=True)
     changed_at = models.DateTimeField(auto_now=True)
 
+    class Meta:
+        verbose_name_plural = "runtime switches"
+
     def __str__(self) -> str:
         return f"{self.team}: {'running' if self.running else 'stopped'}"
 

@@ -1,0 +1,110 @@
+"""What operators read in the admin: plurals, empty lists, spans of time, and what needs them."""
+
+import re
+
+import pytest
+from django.contrib import admin as django_admin
+from django.test import Client
+from django.urls import reverse
+
+from guardian import links
+from guardian.columns import told_span
+from tests.tools.archives import PASSING, tar_gz
+from tools import runner
+from tools import services as tools
+from tools.models import ToolExecution
+
+
+@pytest.fixture
+def browser(admin):
+    client = Client()
+    client.force_login(admin.user)
+    return client
+
+
+def list_of(client, model, **where):
+    return client.get(links.list_of(model, **where)).content.decode()
+
+
+def test_no_plural_is_made_by_adding_an_s_where_english_does_not():
+    wrong = re.compile(r"(ch|sh|x|ss|[^aeiou]y)s$")
+    plurals = {str(m._meta.verbose_name_plural) for m in django_admin.site._registry}
+
+    assert {plural for plural in plurals if wrong.search(plural)} == set()
+    assert {"runtime switches", "API tokens", "deliveries"} <= plurals
+
+
+class TestEmptyLists:
+    def test_offer_nothing_that_cannot_be_done(self, browser):
+        for model, model_admin in django_admin.site._registry.items():
+            if model._meta.app_label == "procrastinate":
+                continue
+            text = list_of(browser, model)
+            assert "Create a new item" not in text, model
+            if f"No {model._meta.verbose_name_plural} yet" in text:
+                assert getattr(model_admin, "when_empty", "?") in text, model
+
+    def test_say_so_when_only_the_filters_hide_the_rows(self, browser):
+        text = browser.get(reverse("admin:guardian_team_changelist"), {"q": "zzz"}).content.decode()
+
+        assert "No row matches" in text
+        assert "Clear search and filters" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.0004, "0 ms"), (0.34, "340 ms"), (0.9996, "1.0 s"), (1.2345678, "1.2 s"),
+        (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min"), (180, "3 min"), (7500, "2 h 5 min"),
+    ],
+)  # fmt: skip
+def test_a_span_is_told_with_as_much_detail_as_matters(seconds, told):
+    assert told_span(seconds) == told
+
+
+class TestRuns:
+    @pytest.fixture
+    def run(self, team, admin):
+        tools.seed_team(team=team)
+
+        def go(content: bytes) -> ToolExecution:
+            file, _ = tools.store_file(actor=admin, name="source.tar.gz", content=content)
+            asked = tools.request_execution(
+                tool="source_inventory", actor=admin, input={"archive_id": str(file.pk)},
+                origin="upload",
+            )  # fmt: skip
+            return runner.run(asked.pk)
+
+        return go
+
+    def broken(self, client):
+        page = client.get("/admin/").content.decode()
+        found = re.search(r'href="([^"]+)"><strong>(\d+)</strong><span>Runs that broke down', page)
+        return int(found[2]), found[1].replace("&amp;", "&")
+
+    def test_a_refused_archive_is_no_breakdown_and_a_lost_sandbox_is(self, browser, run, admin):
+        assert run(b"this is no archive").status == "failed"
+        assert self.broken(browser)[0] == 0
+
+        file, _ = tools.store_file(actor=admin, name="s.tar.gz", content=tar_gz(PASSING))
+        lost = tools.request_execution(
+            tool="source_inventory", actor=admin, input={"archive_id": str(file.pk)},
+            origin="upload",
+        )  # fmt: skip
+        tools.refuse_execution(
+            execution_id=lost.pk, result_class="infra_error", error="the engine is gone"
+        )
+
+        count, address = self.broken(browser)
+        assert count == 1
+        listed = browser.get(address).context["cl"].queryset
+        assert [row.pk for row in listed] == [lost.pk]
+
+    def test_how_long_it_took_is_told_in_the_list_and_on_its_page(self, browser, run):
+        done = run(tar_gz(PASSING))
+        ToolExecution.objects.filter(pk=done.pk).update(execution_time_ms=1234)
+
+        assert "1.2 s" in list_of(browser, ToolExecution)
+        page = browser.get(links.page_of(done)).content.decode()
+        assert "1.2 s" in page
+        assert "1234" not in page
