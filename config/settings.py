@@ -174,6 +174,19 @@ UNFOLD: dict[str, Any] = {
         "navigation": "guardian.console.navigation",
     },
     "COLORS": {
+        "base": {
+            "50": "#f6f6f4",
+            "100": "#efeeeb",
+            "200": "#e2e0db",
+            "300": "#cfccc4",
+            "400": "#a8a399",
+            "500": "#65625b",
+            "600": "#4c4943",
+            "700": "#3a3834",
+            "800": "#2b2926",
+            "900": "#1b1a18",
+            "950": "#141312",
+        },
         "primary": {
             "50": "#fff7ed",
             "100": "#ffedd5",

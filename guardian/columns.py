@@ -20,6 +20,7 @@ TONES = {
     " critical",
 }
 _TONE_OF = {word: tone for tone, words in TONES.items() for word in words.split()}
+NO_BREAK = "\u00a0"
 # Measured spans: seconds per unit, and the title without it.
 _SPANS = {
     "execution_time_ms": (0.001, "took"),
@@ -50,7 +51,7 @@ def span_of(model: type[Model], name: Any) -> Any:
 
 def _span(name: str, factor: float, row: Any) -> str:
     value = getattr(row, name)
-    return "–" if value is None else told_span(float(value) * factor)
+    return "–" if value is None else told_span(float(value) * factor).replace(" ", NO_BREAK)
 
 
 def told_span(seconds: float) -> str:

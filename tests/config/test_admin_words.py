@@ -104,7 +104,7 @@ class TestRuns:
         done = run(tar_gz(PASSING))
         ToolExecution.objects.filter(pk=done.pk).update(execution_time_ms=1234)
 
-        assert "1.2 s" in list_of(browser, ToolExecution)
+        assert "1.2\u00a0s" in list_of(browser, ToolExecution)
         page = browser.get(links.page_of(done)).content.decode()
-        assert "1.2 s" in page
+        assert "1.2\u00a0s" in page
         assert "1234" not in page

@@ -60,7 +60,9 @@ class ToolExecution(FSMModelMixin, TeamRow):
     user = models.ForeignKey("guardian.User", models.PROTECT, related_name="+")
     context = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
     run_key = models.CharField(
-        max_length=150, blank=True, help_text="`<run>:<step>` that asked; set by server code only."
+        max_length=150,
+        blank=True,
+        help_text="The run and step that asked, as run:step; set by server code only.",
     )
     origin = models.CharField(max_length=6, choices=Origin.choices, default=Origin.NONE, blank=True)
     needed_level = models.CharField(max_length=10)
