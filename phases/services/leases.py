@@ -169,6 +169,7 @@ def extend_lease(
 ) -> Beat:
     """A heartbeat: the first one starts the task, each one extends the lease.
 
+    With the kill switch on the holder is told to stop, and may give the task back meanwhile.
     Raises LeaseLost, NotFound.
     """
     before = (
@@ -188,7 +189,10 @@ def extend_lease(
     task = Task.objects.select_related("ticket").get(pk=task_id)
     if before == Task.Status.ASSIGNED:
         emit(events.TASK_STARTED, subject=task, actor=actor, ticket_id=str(task.ticket_id))
-    return Beat(task, row[2] if row[1] is not None else None)
+    reason = row[2] if row[1] is not None else None
+    if reason is None and guardian.standing_of(team_id=actor.team_id).kill_switch:
+        reason = str(KillSwitchOn())
+    return Beat(task, reason)
 
 
 def lease_lost(*, actor: Actor, task_id: UUID) -> DomainError:

@@ -243,6 +243,22 @@ class TestNext:
         assert answer.json()["next"]["refused"] is None
         assert again.json()["next"]["tasks"][0]["lease"] == following["lease"]
 
+    def test_a_heartbeat_tells_of_the_kill_switch_and_keeps_the_lease(
+        self, flow, api, agent, admin, lead
+    ):
+        phases.open_ticket(actor=lead, title="x", workflow="software_development")
+        client = api(agent)
+        (task,) = claim(client, "analysis")
+        url = f"/api/v1/tasks/{task['id']}/heartbeat"
+        before = client.post(url, {"fence": 1}, format="json").json()
+        guardian.set_kill_switch(actor=admin, on=True, reason="stop")
+
+        told = client.post(url, {"fence": 1}, format="json").json()
+
+        assert before["cancel"] is None
+        assert "kill switch is on" in told["cancel"]["reason"]
+        assert told["lease"]["token"] == 1
+
     def test_a_kill_switch_is_told_beside_the_completion(self, flow, api, agent, admin, lead):
         phases.open_ticket(actor=lead, title="x", workflow="software_development")
         (task,) = claim(api(agent), "analysis")
