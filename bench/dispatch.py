@@ -1,10 +1,13 @@
 """Dispatch, batch 1: no-op tasks claimed and completed one after the other, per second.
 
 Contestants, interleaved in one run on one database:
-- lemnos: `phases.services.claim_tasks` and `complete_task`, each its own commit, with all they do:
-  kill switch, WIP, score, lease, fence, events, locks, purse
-- statements: the same claim and completion as bare statements (`phases.claims`), without events
-- raw SQL: completing one and claiming the next in one fused statement over a narrow queue
+- lemnos: `phases.services.complete_and_claim`, one commit for each task, with all it does: kill
+  switch, budgets, locks, WIP, score, lease, fence, dependents, an event each for both halves
+- two calls: `claim_tasks` and `complete_task`, each its own commit
+- raw SQL: the floor, the same durable work in one fused statement over tables of its own:
+  completing under its guards, freeing dependents, an event row each with its hint to the relay,
+  claiming the next with a lease; no score, WIP, capabilities, kill switch, budgets, locks
+- queue alone: the same without events, dependents and guards of the holder
 - procrastinate: its own worker with one lane, without polling pauses
 """
 
@@ -14,19 +17,32 @@ import statistics
 import sys
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from bench._measure import Goal, conclude, interleaved, prepare, timed
 
 RAW_TABLES = """
-DROP TABLE IF EXISTS bench_ready, bench_task;
+DROP TABLE IF EXISTS bench_ready, bench_task, bench_edge, bench_event;
 CREATE TABLE bench_task (
-    id bigint PRIMARY KEY, status text NOT NULL, fence bigint NOT NULL DEFAULT 0,
-    lease_expires_at timestamptz, result jsonb
+    id bigint PRIMARY KEY, status text NOT NULL, fence bigint NOT NULL DEFAULT 0, holder uuid,
+    deps_left int NOT NULL DEFAULT 0, lease_expires_at timestamptz, result jsonb
 );
+CREATE INDEX ON bench_task (holder) WHERE holder IS NOT NULL;
+CREATE INDEX ON bench_task (lease_expires_at) WHERE status = 'assigned';
 CREATE TABLE bench_ready (task_id bigint PRIMARY KEY, priority smallint, ready_at timestamptz);
 CREATE INDEX ON bench_ready (priority, ready_at);
+CREATE TABLE bench_edge (
+    task_id bigint, depends_on bigint, satisfied boolean, PRIMARY KEY (task_id, depends_on)
+);
+CREATE INDEX ON bench_edge (depends_on);
+CREATE TABLE bench_event (
+    id uuid PRIMARY KEY, seq bigint UNIQUE, kind text NOT NULL, actor uuid, subject text NOT NULL,
+    data jsonb NOT NULL, created_at timestamptz NOT NULL, hash text NOT NULL DEFAULT ''
+);
+CREATE INDEX ON bench_event (created_at, id) WHERE seq IS NULL;
+CREATE INDEX ON bench_event (subject, seq);
 """
-RAW_STEP = """
+QUEUE_STEP = """
 WITH done AS (
     UPDATE bench_task SET status = 'completed', lease_expires_at = NULL, result = '{}'
      WHERE id = %(done)s AND fence = %(fence)s AND status = 'assigned'
@@ -38,6 +54,41 @@ WITH done AS (
 UPDATE bench_task t SET status = 'assigned', fence = t.fence + 1,
        lease_expires_at = clock_timestamp() + interval '60 s'
   FROM taken WHERE t.id = taken.task_id RETURNING t.id, t.fence
+"""
+RAW_STEP = """
+WITH done AS (
+    UPDATE bench_task SET status = 'completed', lease_expires_at = NULL, holder = NULL,
+           result = '{}'
+     WHERE id = %(done)s AND fence = %(fence)s AND holder = %(holder)s AND status = 'assigned'
+       AND lease_expires_at > clock_timestamp()
+    RETURNING id
+), edges AS (
+    UPDATE bench_edge e SET satisfied = true FROM done
+     WHERE e.depends_on = done.id AND NOT e.satisfied RETURNING e.task_id
+), children AS (
+    SELECT id FROM bench_task WHERE id IN (SELECT task_id FROM edges) ORDER BY id FOR UPDATE
+), freed AS (
+    UPDATE bench_task t SET deps_left = t.deps_left - 1 FROM children
+     WHERE t.id = children.id RETURNING t.id, t.deps_left
+), offered AS (
+    INSERT INTO bench_ready SELECT id, 3, clock_timestamp() FROM freed WHERE deps_left = 0
+), best AS (
+    SELECT task_id FROM bench_ready ORDER BY priority, ready_at LIMIT 1 FOR UPDATE SKIP LOCKED
+), taken AS (
+    DELETE FROM bench_ready r USING best WHERE r.task_id = best.task_id RETURNING r.task_id
+), claimed AS (
+    UPDATE bench_task t SET status = 'assigned', fence = t.fence + 1, holder = %(holder)s,
+           lease_expires_at = clock_timestamp() + interval '60 s'
+      FROM taken WHERE t.id = taken.task_id RETURNING t.id, t.fence
+), told AS (
+    INSERT INTO bench_event (id, kind, actor, subject, data, created_at)
+    SELECT gen_random_uuid(), e.kind, %(holder)s, e.id::text,
+           jsonb_build_object('fence', e.fence), clock_timestamp()
+      FROM (SELECT 'completed' AS kind, id, %(fence)s::bigint AS fence FROM done
+             UNION ALL SELECT 'claimed', id, fence FROM claimed) e
+     CROSS JOIN LATERAL (SELECT pg_notify('bench_outbox', '') WHERE e.id IS NOT NULL) hint
+)
+SELECT id, fence FROM claimed
 """
 
 
@@ -118,7 +169,7 @@ class Lemnos:
         return self.count / timed(work)
 
 
-def raw_sql(count: int) -> Callable[[], float]:
+def raw_sql(count: int, step: str) -> Callable[[], float]:
     import psycopg
     from django.db import connection
 
@@ -127,16 +178,19 @@ def raw_sql(count: int) -> Callable[[], float]:
         parameters.pop(name, None)
     database = psycopg.connect(**parameters, autocommit=True)
     database.execute(RAW_TABLES)
+    holder = uuid4()
 
     def work() -> None:
         held: tuple[int | None, int] = (None, 0)
         for _ in range(count + 1):
-            row = database.execute(RAW_STEP, {"done": held[0], "fence": held[1]}).fetchone()
+            row = database.execute(
+                step, {"done": held[0], "fence": held[1], "holder": holder}, prepare=True
+            ).fetchone()
             held = (row[0], row[1]) if row else (None, 0)
 
     def contestant() -> float:
         with database.transaction():
-            database.execute("TRUNCATE bench_task, bench_ready")
+            database.execute("TRUNCATE bench_task, bench_ready, bench_event")
             database.execute(
                 "INSERT INTO bench_task (id, status)"
                 " SELECT n, 'pending' FROM generate_series(1, %s) n",
@@ -148,6 +202,8 @@ def raw_sql(count: int) -> Callable[[], float]:
             "SELECT count(*) FROM bench_task WHERE status <> 'completed'"
         ).fetchone()
         assert left == (0,), left
+        told = database.execute("SELECT count(*) FROM bench_event").fetchone()
+        assert told == (2 * count if step is RAW_STEP else 0,), told
         return count / seconds
 
     return contestant
@@ -198,7 +254,8 @@ def main() -> int:
         {
             "lemnos": lemnos.by_services,
             "two calls": lemnos.by_two_calls,
-            "raw SQL": raw_sql(asked.tasks),
+            "raw SQL": raw_sql(asked.tasks, RAW_STEP),
+            "queue alone": raw_sql(asked.tasks, QUEUE_STEP),
             "procrastinate": procrastinate(asked.tasks),
         },
         rounds=asked.rounds,
@@ -211,6 +268,7 @@ def main() -> int:
         [
             Goal("lemnos / procrastinate", rate["lemnos"] / rate["procrastinate"], at_least=4.5),
             Goal("lemnos / raw SQL", rate["lemnos"] / rate["raw SQL"], at_least=0.8),
+            Goal("lemnos / queue alone", rate["lemnos"] / rate["queue alone"], at_least=0.8),
         ]
     )
 

@@ -1,15 +1,15 @@
 """The board's read model: one shape for the page, the API and the live frames.
 
-Six queries at any size: columns with their counts, the top cards of each column, and for these
-cards their phases, tasks, holders and newest gate results.
+Five queries at any size: columns with their counts, their phases, the top tickets of each column,
+and for these their tasks with holders and their newest gate results.
 """
 
 from collections import Counter
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-from django.db.models import Q
+from django.db.models import Q, QuerySet, Subquery
+from django.db.models.expressions import RawSQL
 
 from guardian.models import Event
 from phases.models import BoardColumn, Phase, PhaseGateResult, Task, Ticket, Workflow
@@ -23,40 +23,41 @@ _WORDS = {number: word for word, number in PRIORITIES.items()}
 _TOP = """
 SELECT t.id FROM phases_boardcolumn c CROSS JOIN LATERAL (
     SELECT id FROM phases_ticket t WHERE t.column_id = c.id
-     ORDER BY t.priority, t.rank, t.id LIMIT %(limit)s) t
- WHERE c.workflow_id = %(workflow)s AND NOT c.id = ANY(%(finished)s)
+     ORDER BY t.priority, t.rank, t.id LIMIT %s) t
+ WHERE c.id = ANY(%s)
 UNION ALL
 SELECT t.id FROM phases_boardcolumn c CROSS JOIN LATERAL (
     SELECT n.id FROM generate_series(1, 4) p(priority) CROSS JOIN LATERAL (
         SELECT t.id, t.rank FROM phases_ticket t
          WHERE t.column_id = c.id AND t.priority = p.priority
-         ORDER BY t.rank DESC, t.id DESC LIMIT %(limit)s) n
-     ORDER BY n.rank DESC, n.id DESC LIMIT %(limit)s) t
- WHERE c.id = ANY(%(finished)s)
+         ORDER BY t.rank DESC, t.id DESC LIMIT %s) n
+     ORDER BY n.rank DESC, n.id DESC LIMIT %s) t
+ WHERE c.id = ANY(%s)
 """
 
 
 def snapshot(workflow: Workflow) -> dict[str, Any]:
     """{workflow, seq, columns: [{…, phases, admitted, queued, total, utilization, cards}]}."""
-    seq = Event.objects.exclude(seq=None).order_by("-seq").values_list("seq", flat=True).first()
+    # Read with the first query: what happens after this number is told by live frames.
+    newest = Event.objects.exclude(seq=None).order_by("-seq").values("seq")[:1]
     columns = list(
         BoardColumn.objects.filter(workflow=workflow)
+        .annotate(head=Subquery(newest))
         .prefetch_related("phases")
         .order_by("position")
     )
     finished = [column.pk for column in columns if is_finished(column)]
-    with connection.cursor() as cursor:
-        cursor.execute(_TOP, {"limit": CARDS, "workflow": workflow.pk, "finished": finished})
-        ids = [row[0] for row in cursor.fetchall()]
+    others = [column.pk for column in columns if column.pk not in finished]
+    top = RawSQL(_TOP, [CARDS, others, CARDS, CARDS, finished])  # noqa: S611  no text of users
     by_column: dict[str, list[dict[str, Any]]] = {}
-    for card in cards(ids):
+    for card in _cards(Ticket.objects.filter(pk__in=top)):
         by_column.setdefault(card["column"], []).append(card)
     for column in columns:
         if column.pk in finished and column.key in by_column:
             by_column[column.key].sort(key=_newest, reverse=True)
     return {
         "workflow": {"key": workflow.key, "name": workflow.name},
-        "seq": seq or 0,
+        "seq": (columns[0].head if columns else None) or 0,
         "columns": [_column(column, by_column.get(column.key, [])) for column in columns],
     }
 
@@ -123,25 +124,30 @@ def counts(column: BoardColumn) -> dict[str, Any]:
 
 def cards(ticket_ids: list[UUID]) -> list[dict[str, Any]]:
     """The cards of these tickets, in board order."""
+    return _cards(Ticket.objects.filter(pk__in=ticket_ids))
+
+
+def _cards(rows: "QuerySet[Ticket]") -> list[dict[str, Any]]:
     tickets = list(
-        Ticket.objects.filter(pk__in=ticket_ids)
-        .select_related("phase", "column", "assignee")
+        rows.select_related("phase", "column", "assignee")
+        .defer("description", "context", "context_summary")
         .order_by("priority", "rank", "id")
     )
+    ids = [ticket.pk for ticket in tickets]
     tasks: dict[UUID, list[Task]] = {}
     for task in (
-        Task.objects.filter(ticket_id__in=ticket_ids)
+        Task.objects.filter(ticket_id__in=ids)
         .select_related("holder")
         .defer("result", "description")
         .order_by("id")
     ):
         tasks.setdefault(task.ticket_id, []).append(task)
-    gates: dict[UUID, PhaseGateResult] = {
-        row.ticket_id: row
-        for row in PhaseGateResult.objects.filter(ticket_id__in=ticket_ids).order_by(
-            "ticket_id", "id"
-        )
-    }
+    newest = (
+        PhaseGateResult.objects.filter(ticket_id__in=ids)
+        .order_by("ticket_id", "-id")
+        .distinct("ticket_id")
+    )
+    gates: dict[UUID, PhaseGateResult] = {row.ticket_id: row for row in newest}
     return [_card(t, tasks.get(t.pk, []), gates.get(t.pk)) for t in tickets]
 
 

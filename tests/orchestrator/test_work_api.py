@@ -195,7 +195,7 @@ class TestBoard:
             phases.open_ticket(actor=lead, title=str(number), workflow="software_development")
         workflow = Workflow.objects.get(key="software_development")
 
-        with django_assert_max_num_queries(7):
+        with django_assert_max_num_queries(5):
             shown = board.snapshot(workflow)
         assert sum(len(c["cards"]) for c in shown["columns"]) == 30
 
