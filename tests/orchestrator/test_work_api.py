@@ -198,6 +198,10 @@ class TestBoard:
         with django_assert_max_num_queries(5):
             shown = board.snapshot(workflow)
         assert sum(len(c["cards"]) for c in shown["columns"]) == 30
+        client = api(lead)
+        # The caller's token with its user, membership and team; the workflow; the snapshot.
+        with django_assert_max_num_queries(9):
+            client.get("/api/v1/board?workflow=software_development")
 
     def test_moves_a_card_or_says_what_would_allow_it(self, opened, api, lead):
         client, ticket = api(lead), opened.json()["id"]
