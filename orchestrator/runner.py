@@ -6,6 +6,7 @@ from uuid import UUID
 import structlog
 
 from guardian.authority import Actor
+from guardian.error_book import told
 from guardian.errors import DomainError
 from guardian.hosts import worker_name
 from guardian.services import log_error, standing_of
@@ -123,7 +124,7 @@ def _failed(run: PatternRun, calls: int) -> Outcome:
     return Outcome(
         "failed",
         code=run.error_code,
-        message=message or f"The run failed: {run.error_code}.",
+        message=message or f"The run failed. {told(run.error_code)}",
         permanent=run.error_code in NO_SECOND_TRY or not passes,
         tool_calls=calls,
     )

@@ -141,3 +141,24 @@ class TestTheme:
         expect(other.get_by_role("button", name="Dark")).to_have_attribute("aria-pressed", "true")
         other.get_by_role("button", name="System").click()
         expect(page.locator("html")).not_to_have_attribute("data-theme", "dark")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_on_pages_about_errors(visit, site, lead, theme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = visit(lead, BOARD, color_scheme=theme)
+
+    for address in ("/docs/errors", "/docs/errors/isolation_unavailable", "/nowhere"):
+        page.goto(site + address)
+        assert Axe().run(page).response["violations"] == [], address
+
+
+def test_axe_finds_nothing_on_a_card_with_a_long_reason(visit, lead):
+    from axe_playwright_python.sync_playwright import Axe
+
+    block(lead, open_ticket(lead, "Check it"), LONG)
+    page = visit(lead, BOARD)
+    card(column(page, "Blocked"), "Check it").locator("summary").click()
+
+    assert Axe().run(page).response["violations"] == []
