@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from functools import partial
 
 import pytest
 from django.db import close_old_connections, connection, transaction
@@ -81,7 +82,11 @@ def until_stamped(seconds, processes) -> None:
     """More than now; a dead relay's last commit may still become visible, hence two looks."""
     for _ in range(2):
         seen, _ = relay.head()
-        wait_for(lambda seen=seen: relay.head()[0] > seen, seconds=seconds, why=processes.logs)
+        wait_for(partial(is_beyond, seen), seconds=seconds, why=processes.logs)
+
+
+def is_beyond(seen: int) -> bool:
+    return relay.head()[0] > seen
 
 
 def one_stands_by() -> bool:
