@@ -1,5 +1,6 @@
 """What happened to a ticket, as sentences: newest first."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from phases import events
 from phases.models import PhaseGateArtifact, PhaseGateResult, Task, Ticket
 
 SHOWN = 80
+REPLACED_SHOWN = 500
 _SILENT = {events.TASK_READIED, events.BOARD_SLOT_FREED, events.TASK_STARTED}
 _NAMES = {"admitted_at": "place in the column", "card_facts": "facts"}
 
@@ -64,7 +66,14 @@ def _words(event: Event, task: str, names: dict[str, str]) -> tuple[str, str, st
 
 def _updated(event: Event, _: dict[str, str]) -> tuple[str, str, str]:
     changed = [_NAMES.get(name, name) for name in event.data.get("changed", [])]
-    return f"changed {', '.join(changed)}", "", ""
+    return f"changed {', '.join(changed)}", _replaced(event), ""
+
+
+def _replaced(event: Event) -> str:
+    """What the work was about before and is now, so that the old value can be put back."""
+    before, after = ((side or {}).get("context") or {} for side in (event.before, event.after))
+    pairs = ((key, json.dumps(before.get(key)), json.dumps(after[key])) for key in after)
+    return "; ".join(f"{key} from {old} to {new}" for key, old, new in pairs)[:REPLACED_SHOWN]
 
 
 def _restarted(event: Event, names: dict[str, str]) -> tuple[str, str, str]:

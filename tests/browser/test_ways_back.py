@@ -57,6 +57,7 @@ def test_a_blocked_checkup_gets_another_archive_by_keyboard(visit, lead, blocked
     page.keyboard.press("4")
     expect(panel).to_contain_text("replaced the source: it begins anew in Intake")
     source = Ticket.objects.get().context["source"]
+    expect(panel).to_contain_text(f'to {{"kind": "archive", "file_id": "{source["file_id"]}"}}')
     assert tools.open_file(team_id=lead.team_id, file_id=source["file_id"])[1] == GOOD
 
 

@@ -156,3 +156,33 @@ class TestWhatCannotBeChecked:
                 why=lambda: story(team) + processes.logs(),
             )
             assert words in blocked.blocked_reason
+
+    def test_goes_to_done_with_another_source_and_reports_on_that_alone(
+        self, lead, team, processes
+    ):
+        ticket = checkup(lead, archive(lead, b"not an archive at all"))
+        processes.start("relay")
+        processes.start("worker")
+        wait_for(
+            partial(reached, ticket, "PHASE_BLOCKED"),
+            seconds=90,
+            why=lambda: story(team) + processes.logs(),
+        )
+
+        phases.update_ticket(
+            actor=lead,
+            ticket_id=ticket.pk,
+            version=None,
+            changes={"context": {"source": {"kind": "self"}}},
+        )
+
+        done = wait_for(
+            lambda: reached(ticket, "PHASE_DONE", "PHASE_BLOCKED"),
+            seconds=150,
+            why=lambda: story(team) + processes.logs(),
+        )
+        assert done.phase.key == "PHASE_DONE", story(team)
+        kinds = PhaseHistory.objects.filter(ticket=ticket).order_by("id")
+        assert list(kinds.values_list("kind", flat=True)) == [
+            "create", "block", "restart", "forward", "forward", "forward",
+        ]  # fmt: skip
