@@ -30,6 +30,7 @@ LONG_FILES = {
     "orchestrator/pattern_schema.py": "the whole grammar of a pattern document",
     "orchestrator/services/executions.py": "every edge of one state machine",
     "orchestrator/workshop.py": "what a checkup step does with a source",
+    "phases/claims.py": "the statements of one queue, read side by side",
     "phases/serializers.py": "all shapes of tickets, tasks and boards",
     "tools/api.py": "all routes of files, tools, runs and the sandbox",
     "guardian/admin.py": "one admin per model of guardian",

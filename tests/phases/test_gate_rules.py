@@ -66,7 +66,11 @@ class TestReasons:
 
         def go(**facts):
             ticket = services.open_ticket(
-                actor=lead, title="Check it", workflow="repo_checkup", phase="PHASE_CHECKS"
+                actor=lead,
+                title="Check it",
+                workflow="repo_checkup",
+                phase="PHASE_CHECKS",
+                context={"source": {"kind": "self"}},
             )
             services.record_evidence(
                 actor=lead,
