@@ -21,6 +21,7 @@ from orchestrator.models import AgentExecution, AgentInstance, RuntimeSwitch, fr
 from orchestrator.models.executions import OPEN_STATES
 from phases import services as phases
 from phases.errors import NoCapableAgent
+from phases.models import Task
 
 LEASE_SECONDS = 60
 CANDIDATES = 200
@@ -157,7 +158,29 @@ def place(*, instance_id: UUID, task_id: UUID) -> AgentExecution:
         task_id=task_id,
         lease_seconds=LEASE_SECONDS,
     )[0]
-    task = claimed.task
+    return queue_claimed(instance=instance, task=claimed.task)
+
+
+def may_take_next(instance: AgentInstance) -> bool:
+    """Whether an agent whose execution ends may go on with the next task at once.
+
+    One slot is exchanged for another, so the rules of a round hold if they held before: the
+    runtime runs, disk and live hosts have room, the agent is well and within its capacity.
+    """
+    if instance.state != AgentInstance.State.RUNNING or hosts.is_leaving():
+        return False
+    taken = AgentExecution.objects.in_a_slot()
+    return (
+        free_slots(instance, taken.filter(instance=instance).count() - 1) > 0
+        and runtime_is_running(team=instance.team)
+        and not disk.room().is_low
+        and hosts.slots("agents") >= taken.count()
+    )
+
+
+def queue_claimed(*, instance: AgentInstance, task: Task) -> AgentExecution:
+    """The execution and its job of a task that a locked agent has claimed in this transaction."""
+    actor = agent_actor(instance)
     version = instance.agent_version
     execution = AgentExecution.objects.create(
         team=instance.team,

@@ -19,7 +19,12 @@ from guardian.outbox import defer, emit
 from orchestrator import events
 from orchestrator.errors import ExecutionNotFound
 from orchestrator.models import AgentExecution, AgentInstance, PatternRun
-from orchestrator.services.dispatch import LEASE_SECONDS, agent_actor
+from orchestrator.services.dispatch import (
+    LEASE_SECONDS,
+    agent_actor,
+    may_take_next,
+    queue_claimed,
+)
 from orchestrator.services.patterns import find_pattern
 from orchestrator.services.runs import start_run
 from phases import services as phases
@@ -122,14 +127,24 @@ def finish_execution(*, execution_id: UUID, attempt: int, outcome: Outcome) -> A
 
 
 def _complete_task(execution: AgentExecution, outcome: Outcome) -> None:
+    """The task's end, and the agent's next one with it where it may go on."""
+    instance = _instance(execution)
+    end: dict[str, Any] = {
+        "actor": agent_actor(instance),
+        "task_id": _task_id(execution),
+        "fence": execution.fence or 0,
+        "result": outcome.result,
+    }
     try:
         with transaction.atomic():
-            phases.complete_task(
-                actor=agent_actor(_instance(execution)),
-                task_id=_task_id(execution),
-                fence=execution.fence or 0,
-                result=outcome.result,
-            )
+            if may_take_next(instance):
+                over = phases.complete_and_claim(
+                    **end, capabilities=instance.capabilities, lease_seconds=LEASE_SECONDS
+                )
+                for claimed in over.claimed:
+                    queue_claimed(instance=instance, task=claimed.task)
+            else:
+                phases.complete_task(**end)
     except DomainError as refusal:
         if refusal.code == "cancel_requested":
             _stop(execution, Outcome("stopped", code="cancelled", message=refusal.detail))

@@ -10,7 +10,7 @@ from guardian import hosts
 from guardian import services as guardian
 from orchestrator import runner, services
 from orchestrator.keeper import LeaseKeeper
-from orchestrator.models import AgentExecution, PatternRun
+from orchestrator.models import AgentExecution, PatternRun, RuntimeSwitch
 from orchestrator.services.executions import Outcome
 from phases import services as phases
 from phases.models import Task
@@ -63,6 +63,50 @@ class TestALostJob:
 
         assert services.offer_again() == 0
         assert services.renew_waiting_leases() == 0
+
+
+class TestTheNext:
+    @pytest.fixture
+    def second(self, execution, lead):
+        source = {"source": {"kind": "self"}}
+        return phases.open_ticket(actor=lead, title="y", workflow="repo_checkup", context=source)
+
+    def end(self, execution):
+        services.finish_execution(
+            execution_id=execution.pk, attempt=execution.attempt, outcome=Outcome("succeeded")
+        )
+        return AgentExecution.objects.exclude(pk=execution.pk)
+
+    def test_comes_with_the_end_of_an_execution(self, execution, second):
+        (following,) = self.end(execution)
+
+        assert (following.task.ticket_id, following.state) == (second.pk, "queued")
+        assert following.instance_id == execution.instance_id
+        assert (following.fence, following.task.status) == (1, "assigned")
+        assert jobs_of(following) == 1
+        execution.refresh_from_db()
+        assert (execution.state, execution.task.status) == ("success", "completed")
+        assert execution.instance.state == "running"
+
+    @pytest.mark.parametrize("stop", ["switch", "kill", "leaving", "paused", "hosts"])
+    def test_waits_for_a_round_where_the_agent_may_not_go_on(
+        self, execution, second, stop, team, admin, monkeypatch
+    ):
+        if stop == "switch":
+            RuntimeSwitch.objects.update_or_create(team=team, defaults={"running": False})
+        elif stop == "kill":
+            guardian.set_kill_switch(actor=admin, on=True, reason="stop")
+        elif stop == "leaving":
+            monkeypatch.setattr(hosts, "is_leaving", lambda: True)
+        elif stop == "paused":
+            execution.instance.pause()
+            execution.instance.save()
+        else:
+            hosts.withdraw()
+
+        assert not self.end(execution).exists()
+        assert Task.objects.get(ticket=second).status == "pending"
+        assert Task.objects.get(pk=execution.task_id).status == "completed"
 
 
 class TestWaiting:
