@@ -13,6 +13,7 @@ from guardian.authority import Actor
 from guardian.errors import DomainError, KillSwitchOn, LeaseLost, NotFound
 from guardian.outbox import emit
 from phases import claims, events
+from phases.claim_sql import HEADS
 from phases.claims import Taken, Want
 from phases.errors import TaskNotClaimable, TooManyLeases
 from phases.models import Task
@@ -108,7 +109,7 @@ def _claim_checked(actor: Actor, want: Want, limit: int) -> list[Claimed]:
     claimed: list[Claimed] = []
     refused: dict[UUID, DomainError] = {}
     one = replace(want, limit=1)
-    while len(claimed) < limit and len(refused) < claims.HEADS:
+    while len(claimed) < limit and len(refused) < HEADS:
         try:
             with transaction.atomic():
                 answer = claims.take(actor=actor, want=one, exclude=list(refused), checked=True)
