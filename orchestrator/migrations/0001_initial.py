@@ -1,0 +1,243 @@
+"""Tables, their constraints, indexes and triggers."""
+
+import django.contrib.postgres.fields
+import django.core.serializers.json
+import django.db.models.deletion
+import django_fsm
+import guardian.models.base
+import orchestrator.models.exact
+import pgtrigger.compiler
+from django.conf import settings
+from guardian.triggers import install_triggers
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    initial = True
+
+    dependencies = [
+        ('guardian', '0001_initial'),
+        ('phases', '0001_initial'),
+    ]
+
+    operations = [
+        migrations.CreateModel(
+            name='ExecutionPattern',
+            fields=[
+                ('id', models.UUIDField(default=guardian.models.base.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('slug', models.CharField(max_length=63)),
+                ('version', models.CharField(default='1.0.0', help_text='Semantic version.', max_length=40)),
+                ('name', models.CharField(max_length=120)),
+                ('state', django_fsm.FSMField(choices=[('draft', 'Draft'), ('published', 'Published'), ('deprecated', 'Deprecated')], default='draft', max_length=10, protected=True)),
+                ('source', models.TextField(help_text='The file as it was given.')),
+                ('normal', models.JSONField(decoder=orchestrator.models.exact.ExactDecoder, default=dict, encoder=orchestrator.models.exact.ExactEncoder, help_text='Both dialects brought to one form.')),
+                ('content_hash', models.CharField(help_text='SHA-256 of the normal form.', max_length=64)),
+                ('revision', models.PositiveIntegerField(default=1, help_text='Counts edits; the ETag.')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('updated_at', models.DateTimeField(auto_now=True)),
+                ('team', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='guardian.team')),
+            ],
+            options={
+                'indexes': [models.Index(fields=['slug'], name='execution_pattern_by_slug')],
+                'constraints': [models.UniqueConstraint(fields=('team', 'slug', 'version'), name='execution_pattern_version_is_unique_per_team', nulls_distinct=False)],
+                'triggers': [pgtrigger.compiler.Trigger(name='execution_pattern_state_edges', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE _is_valid_transition BOOLEAN;', func='SELECT CONCAT(OLD."state", \':\', NEW."state") = ANY(\'{draft:published,published:deprecated}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."state" IS DISTINCT FROM NEW."state") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "state" from "%" to "%" on table %\', OLD."state", NEW."state", TG_TABLE_NAME; ELSE RETURN NEW; END IF;', hash='e56012d6553081766fd94fb8f00808d5a4b5d9a3', operation='UPDATE', pgid='pgtrigger_execution_pattern_state_edges_cb490', table='orchestrator_executionpattern', when='BEFORE')), pgtrigger.compiler.Trigger(name='execution_pattern_starts_as_draft', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NEW."state" IS DISTINCT FROM \'draft\')', func="RAISE EXCEPTION 'a pattern starts as draft' USING ERRCODE = 'check_violation';", hash='054f6d067d1c5fa8239be68725db13acc67524d5', operation='INSERT', pgid='pgtrigger_execution_pattern_starts_as_draft_e4961', table='orchestrator_executionpattern', when='BEFORE')), pgtrigger.compiler.Trigger(name='published_execution_pattern_is_frozen', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NOT (OLD."state" = \'draft\') AND (OLD."team_id" IS DISTINCT FROM (NEW."team_id") OR OLD."slug" IS DISTINCT FROM (NEW."slug") OR OLD."version" IS DISTINCT FROM (NEW."version") OR OLD."name" IS DISTINCT FROM (NEW."name") OR OLD."source" IS DISTINCT FROM (NEW."source") OR OLD."normal" IS DISTINCT FROM (NEW."normal") OR OLD."content_hash" IS DISTINCT FROM (NEW."content_hash")))', func="RAISE EXCEPTION 'a published pattern never changes' USING ERRCODE = 'restrict_violation';", hash='f9e13c10a674ce105e418d959439bbd2c7543933', operation='UPDATE', pgid='pgtrigger_published_execution_pattern_is_frozen_19993', table='orchestrator_executionpattern', when='BEFORE'))],
+            },
+            bases=(django_fsm.FSMModelMixin, models.Model),
+        ),
+        migrations.CreateModel(
+            name='PatternRun',
+            fields=[
+                ('id', models.UUIDField(default=guardian.models.base.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('updated_at', models.DateTimeField(auto_now=True)),
+                ('content_hash', models.CharField(max_length=64)),
+                ('ctx', models.JSONField(decoder=orchestrator.models.exact.ExactDecoder, encoder=orchestrator.models.exact.ExactEncoder, help_text='The request context (pack, ledger, trace, user); fixed at start.')),
+                ('inputs', models.JSONField(blank=True, decoder=orchestrator.models.exact.ExactDecoder, default=dict, encoder=orchestrator.models.exact.ExactEncoder)),
+                ('state', django_fsm.FSMField(choices=[('queued', 'Queued'), ('running', 'Running'), ('waiting', 'Waiting'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='queued', max_length=10, protected=True)),
+                ('outputs', models.JSONField(blank=True, decoder=orchestrator.models.exact.ExactDecoder, default=dict, encoder=orchestrator.models.exact.ExactEncoder)),
+                ('warnings', models.JSONField(blank=True, default=list)),
+                ('error_code', models.CharField(blank=True, max_length=100)),
+                ('error_step', models.CharField(blank=True, max_length=64)),
+                ('cache_key', models.CharField(blank=True, max_length=64)),
+                ('attempt', models.PositiveIntegerField(default=1)),
+                ('deadline', models.DateTimeField()),
+                ('has_own_job', models.BooleanField(default=False, help_text='Run by its own job; else by the execution that started it.')),
+                ('lease_until', models.DateTimeField(blank=True, null=True)),
+                ('started_at', models.DateTimeField(blank=True, null=True)),
+                ('finished_at', models.DateTimeField(blank=True, null=True)),
+                ('cached_from', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='orchestrator.patternrun')),
+                ('parent_run', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='child_runs', to='orchestrator.patternrun')),
+                ('pattern', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='orchestrator.executionpattern')),
+                ('started_by', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('task', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='phases.task')),
+                ('team', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='guardian.team')),
+                ('ticket', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='phases.ticket')),
+            ],
+            options={
+                'indexes': [models.Index(fields=['team', '-id'], name='pattern_run_of_team'), models.Index(condition=models.Q(('state', 'running')), fields=['lease_until'], name='pattern_run_lease_due'), models.Index(condition=models.Q(('state__in', ['queued', 'waiting'])), fields=['deadline'], name='pattern_run_waits'), models.Index(condition=models.Q(('state', 'succeeded'), models.Q(('cache_key', ''), _negated=True)), fields=['cache_key', '-finished_at'], name='pattern_run_to_reuse')],
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('lease_until__isnull', False), ('state', 'running')), models.Q(models.Q(('state', 'running'), _negated=True), ('lease_until', None)), _connector='OR'), name='pattern_run_is_leased_exactly_when_running'), models.CheckConstraint(condition=models.Q(models.Q(('finished_at__isnull', False), ('state__in', ('succeeded', 'failed', 'cancelled'))), models.Q(models.Q(('state__in', ('succeeded', 'failed', 'cancelled')), _negated=True), ('finished_at', None)), _connector='OR'), name='pattern_run_is_finished_exactly_when_ended'), models.CheckConstraint(condition=models.Q(models.Q(('state', 'failed'), models.Q(('error_code', ''), _negated=True)), models.Q(models.Q(('state', 'failed'), _negated=True), ('error_code', '')), _connector='OR'), name='pattern_run_has_an_error_code_exactly_when_failed')],
+                'triggers': [pgtrigger.compiler.Trigger(name='pattern_run_state_edges', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE _is_valid_transition BOOLEAN;', func='SELECT CONCAT(OLD."state", \':\', NEW."state") = ANY(\'{queued:running,queued:cancelled,queued:failed,running:waiting,running:succeeded,running:failed,running:cancelled,running:queued,waiting:queued,waiting:failed,waiting:cancelled}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."state" IS DISTINCT FROM NEW."state") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "state" from "%" to "%" on table %\', OLD."state", NEW."state", TG_TABLE_NAME; ELSE RETURN NEW; END IF;', hash='3ff7abfb329814e078c35b806bee0d85c920f5be', operation='UPDATE', pgid='pgtrigger_pattern_run_state_edges_e4eb4', table='orchestrator_patternrun', when='BEFORE')), pgtrigger.compiler.Trigger(name='pattern_run_starts_queued', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NEW."state" IS DISTINCT FROM \'queued\')', func="RAISE EXCEPTION 'a run starts queued' USING ERRCODE = 'check_violation';", hash='63b1b177532189822348d946c36c239005b76d14', operation='INSERT', pgid='pgtrigger_pattern_run_starts_queued_35495', table='orchestrator_patternrun', when='BEFORE')), pgtrigger.compiler.Trigger(name='pattern_run_is_asked_once', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."team_id" IS DISTINCT FROM (NEW."team_id") OR OLD."pattern_id" IS DISTINCT FROM (NEW."pattern_id") OR OLD."content_hash" IS DISTINCT FROM (NEW."content_hash") OR OLD."ctx" IS DISTINCT FROM (NEW."ctx") OR OLD."inputs" IS DISTINCT FROM (NEW."inputs") OR OLD."started_by_id" IS DISTINCT FROM (NEW."started_by_id"))', func="RAISE EXCEPTION 'what a run was asked for never changes' USING ERRCODE = 'restrict_violation';", hash='017e93a0d54f104e0b93639043492f6ee8c63f1d', operation='UPDATE', pgid='pgtrigger_pattern_run_is_asked_once_d1cd7', table='orchestrator_patternrun', when='BEFORE')), pgtrigger.compiler.Trigger(name='pattern_run_attempt_only_rises', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NEW."attempt" < (OLD."attempt"))', func="RAISE EXCEPTION 'the attempt of a run only rises' USING ERRCODE = 'check_violation';", hash='ffe9c6f8eed4dfec8c7be817be12fbe24ce46add', operation='UPDATE OF "attempt"', pgid='pgtrigger_pattern_run_attempt_only_rises_4be6c', table='orchestrator_patternrun', when='BEFORE'))],
+            },
+            bases=(django_fsm.FSMModelMixin, models.Model),
+        ),
+        migrations.CreateModel(
+            name='StepRun',
+            fields=[
+                ('id', models.UUIDField(default=guardian.models.base.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('updated_at', models.DateTimeField(auto_now=True)),
+                ('step_id', models.CharField(max_length=64)),
+                ('position', models.PositiveSmallIntegerField()),
+                ('capability', models.CharField(max_length=100)),
+                ('agent', models.CharField(max_length=64)),
+                ('args', models.JSONField(blank=True, decoder=orchestrator.models.exact.ExactDecoder, default=dict, encoder=orchestrator.models.exact.ExactEncoder, help_text='As called, secrets redacted.')),
+                ('state', django_fsm.FSMField(choices=[('pending', 'Pending'), ('running', 'Running'), ('waiting', 'Waiting'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('skipped', 'Skipped'), ('cancelled', 'Cancelled')], default='pending', max_length=10, protected=True)),
+                ('result', models.JSONField(blank=True, decoder=orchestrator.models.exact.ExactDecoder, encoder=orchestrator.models.exact.ExactEncoder, null=True)),
+                ('metadata', models.JSONField(blank=True, decoder=orchestrator.models.exact.ExactDecoder, default=dict, encoder=orchestrator.models.exact.ExactEncoder)),
+                ('cached', models.BooleanField(default=False)),
+                ('attempt', models.PositiveIntegerField(default=0, help_text='How often it was called.')),
+                ('reason', models.TextField(blank=True)),
+                ('error_code', models.CharField(blank=True, max_length=100)),
+                ('error', models.TextField(blank=True)),
+                ('started_at', models.DateTimeField(blank=True, null=True)),
+                ('finished_at', models.DateTimeField(blank=True, null=True)),
+                ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='orchestrator.patternrun')),
+                ('team', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='guardian.team')),
+            ],
+            options={
+                'indexes': [models.Index(condition=models.Q(('state', 'succeeded')), fields=['capability', '-finished_at'], name='step_run_of_capability'), models.Index(condition=models.Q(('state', 'waiting')), fields=['run'], name='step_run_waits')],
+                'constraints': [models.UniqueConstraint(fields=('run', 'step_id'), name='step_run_is_one_per_step'), models.CheckConstraint(condition=models.Q(models.Q(('finished_at__isnull', False), ('state__in', ('succeeded', 'failed', 'skipped', 'cancelled'))), models.Q(models.Q(('state__in', ('succeeded', 'failed', 'skipped', 'cancelled')), _negated=True), ('finished_at', None)), _connector='OR'), name='step_run_is_finished_exactly_when_ended'), models.CheckConstraint(condition=models.Q(models.Q(('result__isnull', False), ('state', 'succeeded')), models.Q(models.Q(('state', 'succeeded'), _negated=True), ('result__isnull', True)), _connector='OR'), name='step_run_has_a_result_exactly_when_succeeded'), models.CheckConstraint(condition=models.Q(models.Q(('state', 'failed'), models.Q(('error_code', ''), _negated=True)), models.Q(models.Q(('state', 'failed'), _negated=True), ('error_code', '')), _connector='OR'), name='step_run_has_an_error_code_exactly_when_failed')],
+                'triggers': [pgtrigger.compiler.Trigger(name='step_run_state_edges', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE _is_valid_transition BOOLEAN;', func='SELECT CONCAT(OLD."state", \':\', NEW."state") = ANY(\'{pending:running,pending:skipped,pending:cancelled,running:succeeded,running:failed,running:waiting,running:cancelled,running:pending,waiting:pending,waiting:failed,waiting:cancelled}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."state" IS DISTINCT FROM NEW."state") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "state" from "%" to "%" on table %\', OLD."state", NEW."state", TG_TABLE_NAME; ELSE RETURN NEW; END IF;', hash='d2cbb2d712969ce3b9a098f35186ffec15fd7dfd', operation='UPDATE', pgid='pgtrigger_step_run_state_edges_b1f17', table='orchestrator_steprun', when='BEFORE')), pgtrigger.compiler.Trigger(name='step_run_starts_pending', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NEW."state" IS DISTINCT FROM \'pending\')', func="RAISE EXCEPTION 'a step starts pending' USING ERRCODE = 'check_violation';", hash='0b844123b6d5e127bdd0fa80b9336f920f0c39f7', operation='INSERT', pgid='pgtrigger_step_run_starts_pending_a71e5', table='orchestrator_steprun', when='BEFORE'))],
+            },
+            bases=(django_fsm.FSMModelMixin, models.Model),
+        ),
+        migrations.CreateModel(
+            name='AgentDefinition',
+            fields=[
+                ('id', models.UUIDField(default=guardian.models.base.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('updated_at', models.DateTimeField(auto_now=True)),
+                ('slug', models.SlugField(max_length=63)),
+                ('name', models.CharField(max_length=120)),
+                ('enabled', models.BooleanField(default=True)),
+                ('revision', models.PositiveIntegerField(default=1)),
+                ('team', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='guardian.team')),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('team', 'slug'), name='agent_definition_slug_is_unique_in_its_team')],
+            },
+        ),
+        migrations.CreateModel(
+            name='AgentVersion',
+            fields=[
+                ('id', models.UUIDField(default=guardian.models.base.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('updated_at', models.DateTimeField(auto_now=True)),
+                ('version', models.CharField(help_text='Semantic version 2.0.0.', max_length=64)),
+                ('state', django_fsm.FSMField(choices=[('draft', 'Draft'), ('published', 'Published'), ('deprecated', 'Deprecated')], default='draft', max_length=10, protected=True)),
+                ('content', models.JSONField(encoder=django.core.serializers.json.DjangoJSONEncoder)),
+                ('content_hash', models.CharField(help_text='SHA-256 of the canonical content.', max_length=64)),
+                ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=50), blank=True, default=list, size=None)),
+                ('revision', models.PositiveIntegerField(default=1)),
+                ('definition', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='orchestrator.agentdefinition')),
+                ('team', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='guardian.team')),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('definition', 'version'), name='agent_version_is_unique_in_its_definition')],
+                'triggers': [pgtrigger.compiler.Trigger(name='agent_version_state_edges', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE _is_valid_transition BOOLEAN;', func='SELECT CONCAT(OLD."state", \':\', NEW."state") = ANY(\'{draft:published,published:deprecated}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."state" IS DISTINCT FROM NEW."state") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "state" from "%" to "%" on table %\', OLD."state", NEW."state", TG_TABLE_NAME; ELSE RETURN NEW; END IF;', hash='b4c6884c4282d4845521f1ba9d80802d4824ea1d', operation='UPDATE', pgid='pgtrigger_agent_version_state_edges_6fd13', table='orchestrator_agentversion', when='BEFORE')), pgtrigger.compiler.Trigger(name='agent_version_starts_draft', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NEW."state" IS DISTINCT FROM \'draft\')', func="RAISE EXCEPTION 'a version of an agent starts draft' USING ERRCODE = 'check_violation';", hash='d9397fd27743b62bae3a9bac07998e4b7ea699d1', operation='INSERT', pgid='pgtrigger_agent_version_starts_draft_aa8f9', table='orchestrator_agentversion', when='BEFORE')), pgtrigger.compiler.Trigger(name='agent_version_content_is_fixed_once_published', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NOT (OLD."state" = \'draft\') AND (NEW."content" IS DISTINCT FROM (OLD."content") OR NEW."content_hash" IS DISTINCT FROM (OLD."content_hash") OR NEW."version" IS DISTINCT FROM (OLD."version") OR NEW."definition_id" IS DISTINCT FROM (OLD."definition_id")))', func="RAISE EXCEPTION 'the content of a published version is fixed' USING ERRCODE = 'check_violation';", hash='e619957515965b264db11cf920d15b911702dac9', operation='UPDATE', pgid='pgtrigger_agent_version_content_is_fixed_once_published_e696b', table='orchestrator_agentversion', when='BEFORE'))],
+            },
+            bases=(django_fsm.FSMModelMixin, models.Model),
+        ),
+        migrations.CreateModel(
+            name='AgentInstance',
+            fields=[
+                ('id', models.UUIDField(default=guardian.models.base.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('updated_at', models.DateTimeField(auto_now=True)),
+                ('name', models.CharField(max_length=120)),
+                ('runtime', models.CharField(choices=[('external', 'External'), ('pattern', 'Pattern'), ('python', 'Python'), ('llm', 'language model')], default='external', max_length=8)),
+                ('agent_type', models.CharField(choices=[('worker', 'Worker'), ('monitor', 'Monitor'), ('watchdog', 'Watchdog'), ('guardian', 'Guardian')], default='worker', max_length=8)),
+                ('state', django_fsm.FSMField(choices=[('idle', 'Idle'), ('running', 'Running'), ('paused', 'Paused'), ('maintenance', 'Maintenance'), ('degraded', 'Degraded'), ('error', 'Error'), ('quarantined', 'Quarantined'), ('stopped', 'Stopped'), ('terminated', 'Terminated')], default='idle', max_length=11, protected=True)),
+                ('health', models.CharField(choices=[('unknown', 'Unknown'), ('healthy', 'Healthy'), ('warning', 'Warning'), ('degraded', 'Degraded'), ('stale', 'Stale')], default='unknown', max_length=8)),
+                ('capabilities', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=64), blank=True, default=list, size=None)),
+                ('capacity', models.PositiveSmallIntegerField(default=1, help_text='Tasks at once, 1 to 100.')),
+                ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=50), blank=True, default=list, size=None)),
+                ('metadata', models.JSONField(blank=True, default=dict, encoder=django.core.serializers.json.DjangoJSONEncoder)),
+                ('state_reason', models.TextField(blank=True)),
+                ('restarts', models.PositiveIntegerField(default=0)),
+                ('started_at', models.DateTimeField(auto_now_add=True)),
+                ('last_heartbeat', models.DateTimeField(blank=True, null=True)),
+                ('last_assigned_at', models.DateTimeField(blank=True, null=True)),
+                ('beat_no', models.BigIntegerField(default=0)),
+                ('revision', models.PositiveIntegerField(default=1)),
+                ('parent', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='children', to='orchestrator.agentinstance')),
+                ('phase', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='phases.phase')),
+                ('team', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='guardian.team')),
+                ('user', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='agent_instance', to=settings.AUTH_USER_MODEL)),
+                ('agent_version', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='instances', to='orchestrator.agentversion')),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'terminated'), _negated=True), fields=('team', 'name'), name='agent_name_is_unique_in_its_team_unless_terminated'), models.CheckConstraint(condition=models.Q(('capacity__range', (1, 100))), name='agent_capacity_is_from_1_to_100')],
+                'triggers': [pgtrigger.compiler.Trigger(name='agent_state_edges', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE _is_valid_transition BOOLEAN;', func='SELECT CONCAT(OLD."state", \':\', NEW."state") = ANY(\'{idle:running,running:idle,idle:paused,idle:maintenance,idle:degraded,running:paused,running:maintenance,running:degraded,degraded:idle,degraded:running,degraded:paused,paused:idle,paused:running,maintenance:idle,maintenance:running,error:idle,quarantined:idle,stopped:idle,idle:error,running:error,paused:error,maintenance:error,degraded:error,idle:quarantined,running:quarantined,paused:quarantined,maintenance:quarantined,degraded:quarantined,error:quarantined,idle:stopped,running:stopped,paused:stopped,maintenance:stopped,degraded:stopped,error:stopped,quarantined:stopped,idle:terminated,running:terminated,paused:terminated,maintenance:terminated,degraded:terminated,error:terminated,quarantined:terminated,stopped:terminated}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."state" IS DISTINCT FROM NEW."state") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "state" from "%" to "%" on table %\', OLD."state", NEW."state", TG_TABLE_NAME; ELSE RETURN NEW; END IF;', hash='9450279be8c7c92fe09c84c35bd72ac72dabea87', operation='UPDATE', pgid='pgtrigger_agent_state_edges_f63ab', table='orchestrator_agentinstance', when='BEFORE')), pgtrigger.compiler.Trigger(name='agent_starts_idle', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NEW."state" IS DISTINCT FROM \'idle\')', func="RAISE EXCEPTION 'an agent starts idle' USING ERRCODE = 'check_violation';", hash='69311913c259988979d8d62161b94e3dff5073ac', operation='INSERT', pgid='pgtrigger_agent_starts_idle_f8c5c', table='orchestrator_agentinstance', when='BEFORE'))],
+            },
+            bases=(django_fsm.FSMModelMixin, models.Model),
+        ),
+        migrations.CreateModel(
+            name='AgentExecution',
+            fields=[
+                ('id', models.UUIDField(default=guardian.models.base.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('updated_at', models.DateTimeField(auto_now=True)),
+                ('kind', models.CharField(choices=[('task', 'Task'), ('event', 'Event'), ('chat', 'Chat'), ('delegated', 'Delegated')], max_length=9)),
+                ('state', django_fsm.FSMField(choices=[('queued', 'Queued'), ('running', 'Running'), ('success', 'Success'), ('failed', 'Failed'), ('aborted', 'Aborted')], default='queued', max_length=7, protected=True)),
+                ('priority', models.PositiveSmallIntegerField(default=3, help_text='1 critical to 4 low.')),
+                ('attempt', models.PositiveSmallIntegerField(default=1)),
+                ('fence', models.BigIntegerField(blank=True, null=True)),
+                ('input', models.JSONField(blank=True, default=dict, encoder=django.core.serializers.json.DjangoJSONEncoder)),
+                ('result', models.JSONField(blank=True, default=dict, encoder=django.core.serializers.json.DjangoJSONEncoder)),
+                ('error_code', models.CharField(blank=True, max_length=100)),
+                ('error', models.TextField(blank=True)),
+                ('progress', models.PositiveSmallIntegerField(default=0, help_text='Percent.')),
+                ('note', models.CharField(blank=True, max_length=500)),
+                ('host', models.CharField(blank=True, max_length=200)),
+                ('started_at', models.DateTimeField(blank=True, null=True)),
+                ('finished_at', models.DateTimeField(blank=True, null=True)),
+                ('duration_seconds', models.DecimalField(blank=True, decimal_places=3, max_digits=12, null=True)),
+                ('prompt_tokens', models.PositiveBigIntegerField(default=0)),
+                ('completion_tokens', models.PositiveBigIntegerField(default=0)),
+                ('cost_usd', models.DecimalField(decimal_places=10, default=0, max_digits=20)),
+                ('tool_calls', models.PositiveIntegerField(default=0)),
+                ('user_rating', models.PositiveSmallIntegerField(blank=True, null=True)),
+                ('user_feedback', models.TextField(blank=True)),
+                ('definition', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='executions', to='orchestrator.agentdefinition')),
+                ('event', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='guardian.event')),
+                ('parent', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='children', to='orchestrator.agentexecution')),
+                ('run', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='executions', to='orchestrator.patternrun')),
+                ('task', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='executions', to='phases.task')),
+                ('team', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='guardian.team')),
+                ('instance', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='executions', to='orchestrator.agentinstance')),
+                ('agent_version', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='executions', to='orchestrator.agentversion')),
+                ('lost_hosts', models.PositiveSmallIntegerField(default=0)),
+            ],
+            options={
+                'indexes': [models.Index(condition=models.Q(('state__in', ('queued', 'running'))), fields=['instance'], name='agent_execution_open'), models.Index(fields=['team', '-id'], name='agent_execution_of_team')],
+                'constraints': [models.UniqueConstraint(fields=('definition', 'event'), name='execution_is_one_per_agent_and_event'), models.UniqueConstraint(fields=('task', 'fence'), name='execution_is_one_per_task_and_fence'), models.CheckConstraint(condition=models.Q(models.Q(('finished_at__isnull', False), ('state__in', ('success', 'failed', 'aborted'))), models.Q(models.Q(('state__in', ('success', 'failed', 'aborted')), _negated=True), ('finished_at', None)), _connector='OR'), name='agent_execution_has_an_end_exactly_when_ended'), models.CheckConstraint(condition=models.Q(models.Q(('kind', 'task'), _negated=True), models.Q(('fence__isnull', False), ('task__isnull', False)), _connector='OR'), name='agent_execution_of_a_task_names_task_and_fence'), models.CheckConstraint(condition=models.Q(('user_rating', None), ('user_rating__range', (1, 5)), _connector='OR'), name='agent_execution_rating_is_from_1_to_5'), models.CheckConstraint(condition=models.Q(('progress__lte', 100)), name='agent_execution_progress_is_a_percentage')],
+                'triggers': [pgtrigger.compiler.Trigger(name='agent_execution_state_edges', sql=pgtrigger.compiler.UpsertTriggerSql(declare='DECLARE _is_valid_transition BOOLEAN;', func='SELECT CONCAT(OLD."state", \':\', NEW."state") = ANY(\'{queued:running,queued:aborted,running:success,running:failed,running:aborted,running:queued}\'::text[]) INTO _is_valid_transition; IF (_is_valid_transition IS FALSE AND OLD."state" IS DISTINCT FROM NEW."state") THEN RAISE EXCEPTION \'pgtrigger: Invalid transition of field "state" from "%" to "%" on table %\', OLD."state", NEW."state", TG_TABLE_NAME; ELSE RETURN NEW; END IF;', hash='fd57ed1ae840f779f8f5033443b39ca1a2d9babb', operation='UPDATE', pgid='pgtrigger_agent_execution_state_edges_e0970', table='orchestrator_agentexecution', when='BEFORE')), pgtrigger.compiler.Trigger(name='agent_execution_starts_queued', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (NEW."state" IS DISTINCT FROM \'queued\')', func="RAISE EXCEPTION 'an execution of an agent starts queued' USING ERRCODE = 'check_violation';", hash='bcaa40ebbd0aff27912290c2c528d9119061b845', operation='INSERT', pgid='pgtrigger_agent_execution_starts_queued_78701', table='orchestrator_agentexecution', when='BEFORE'))],
+            },
+            bases=(django_fsm.FSMModelMixin, models.Model),
+        ),
+        migrations.CreateModel(
+            name='RuntimeSwitch',
+            fields=[
+                ('team', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, serialize=False, to='guardian.team')),
+                ('running', models.BooleanField(default=True)),
+                ('changed_at', models.DateTimeField(auto_now=True)),
+                ('changed_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'verbose_name_plural': 'runtime switches',
+            },
+        ),
+        install_triggers('orchestrator'),
+    ]
