@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+from django.conf import settings
 from django.core.management import call_command
 
 from guardian.authority import ALL_SCOPES
@@ -23,6 +24,12 @@ def operations(document):
 def test_is_valid_and_complete(document):
     assert document["openapi"] == "3.1.0"
     assert "/api/v1/tickets" in document["paths"]
+
+
+def test_the_committed_description_is_the_one_that_is_served(document):
+    committed = yaml.safe_load((settings.BASE_DIR / "docs" / "openapi.yaml").read_text("utf-8"))
+
+    assert committed == document, "manage.py spectacular --file docs/openapi.yaml"
 
 
 def test_every_operation_has_one_name_a_known_scope_and_a_failure(document):
