@@ -20,6 +20,12 @@ def advance_ticket(ticket_id: str) -> None:
     services.advance_ticket(ticket_id=UUID(ticket_id))
 
 
+@app.task(name="phases.settle_dependencies", queue="system")
+def settle_dependencies(task_id: str) -> int:
+    """Tell a new task of dependencies that ended while it was made."""
+    return services.settle_dependencies(task_id=UUID(task_id))
+
+
 @app.periodic(cron="* * * * *")
 @app.task(name="phases.retry_moves", queue="system", queueing_lock="phases.retry_moves")
 def retry_moves(timestamp: int) -> int:

@@ -23,7 +23,7 @@ from phases.services.queue import (
 from phases.services.restarts import reopen_ticket
 from phases.services.retries import retry_task, retry_ticket
 from phases.services.sweep import handle_final_task, sweep_leases
-from phases.services.tasks import create_task, start_ticket
+from phases.services.tasks import create_task, settle_dependencies, start_ticket
 from phases.services.tickets import cancel_ticket, open_ticket, update_ticket
 from phases.services.waiting import admit_queued, retry_moves
 from phases.services.workflows import import_workflow, seed_team
@@ -56,6 +56,7 @@ __all__ = [
     "retry_ticket",
     "seed_team",
     "set_card_facts",
+    "settle_dependencies",
     "start_ticket",
     "sweep_leases",
     "teams_with_work",

@@ -1,15 +1,17 @@
 """Tasks: made, ready, tried once more."""
 
+from collections.abc import Iterable
 from typing import Required, TypedDict, Unpack
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
 
 from guardian.authority import Actor, service_actor
 from guardian.errors import Invalid
 from guardian.models import Team
-from guardian.outbox import emit
+from guardian.outbox import defer, emit
 from phases import claims, events
 from phases.errors import TicketClosed
 from phases.models import Phase, ReadyTask, Task, TaskDependency, Ticket
@@ -46,12 +48,19 @@ class TaskFields(TypedDict, total=False):
     depends_on: list[UUID] | None
 
 
+@transaction.atomic
 def create_task(*, actor: Actor, ticket: Ticket, **fields: Unpack[TaskFields]) -> Task:
     """One task of an open ticket, ready at once unless it waits for others.
 
     Raises NotYours, TicketClosed, Invalid for a dependency that is not of this team.
     """
     require_part(actor=actor, ticket=ticket)
+    # As it is now: it may have closed, or begun anew, since the caller read it.
+    ticket = (
+        Ticket.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("phase", "team")
+        .get(pk=ticket.pk)
+    )
     return _create(actor=actor, ticket=ticket, **fields)
 
 
@@ -74,7 +83,10 @@ def _create(
     if not ticket.is_open:
         raise TicketClosed(status=ticket.status)
     wanted = sorted(set(depends_on or []))
-    found = {t.pk: t for t in Task.objects.filter(team=ticket.team, pk__in=wanted)}
+    # Held, so that none of them ends between this look and the edge that would hear of it.
+    list(_held_ready_rows(wanted))
+    others = Task.objects.filter(team=ticket.team, pk__in=wanted).order_by("pk")
+    found = {t.pk: t for t in others.select_for_update(of=("self",), no_key=True)}
     if len(found) != len(wanted):
         raise Invalid(path="depends_on", reason="names a task that does not exist")
     open_deps = [t for t in found.values() if t.status != Task.Status.COMPLETED]
@@ -106,6 +118,8 @@ def _create(
         for other in found.values()
     )
     claims.count_blockers(t.pk for t in open_deps)
+    if open_deps:
+        defer("phases.settle_dependencies", queue="system", task_id=str(task.pk))
     emit(
         events.TASK_CREATED,
         subject=task,
@@ -115,6 +129,26 @@ def _create(
     )
     make_ready([task.pk])
     return task
+
+
+@transaction.atomic
+def settle_dependencies(*, task_id: UUID) -> int:
+    """Tell a new task of dependencies that ended while it was made. Returns how many.
+
+    A completion is one statement: one that waited for the new task's transaction still sees the
+    edges as they were when it began. Asked after the commit, behind such a completion, this sees
+    what came of it.
+    """
+    edges = TaskDependency.objects.filter(task_id=task_id, satisfied=False)
+    ids = [task_id, *edges.values_list("depends_on_id", flat=True)]
+    list(_held_ready_rows(ids))
+    held = Task.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
+    ended = [task.pk for task in held if task.status == Task.Status.COMPLETED]
+    missed = edges.filter(depends_on_id__in=ended).update(satisfied=True, updated_at=Now())
+    if missed:
+        Task.objects.filter(pk=task_id).update(deps_left=F("deps_left") - missed, updated_at=Now())
+        make_ready([task_id])
+    return missed
 
 
 def make_ready(task_ids: list[UUID]) -> None:
@@ -179,9 +213,14 @@ def _take_along(ticket: Ticket, entered: Phase) -> None:
     """Work that is open in the entered phase belongs to the visit that begins."""
     older = Task.objects.still_open().filter(ticket=ticket, phase=entered)
     ids = list(older.exclude(visit=ticket.visit).order_by("id").values_list("id", flat=True))
-    # Ready rows before their tasks, as a claim locks them.
-    list(ReadyTask.objects.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk"))
+    list(_held_ready_rows(ids))
     Task.objects.filter(pk__in=ids).update(visit=ticket.visit)
+
+
+def _held_ready_rows(task_ids: Iterable[UUID]) -> QuerySet[ReadyTask]:
+    """To be read before their tasks are locked: a claim locks them in this order."""
+    rows = ReadyTask.objects.filter(pk__in=task_ids).order_by("pk")
+    return rows.select_for_update(of=("self",))
 
 
 @transaction.atomic

@@ -1,19 +1,14 @@
 """A claim and a restart at the same moment: whoever is second sees what the first has done."""
 
-import threading
-from collections.abc import Callable
-from typing import Any
-
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
-from guardian.errors import DomainError
 from phases import services
 from phases.models import Task, Ticket
 from tests import factories
+from tests.beside import PATIENCE_SECONDS, Beside
 
 SELF = {"source": {"kind": "self"}}
-PATIENCE_SECONDS = 20
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
@@ -37,39 +32,6 @@ def ticket(lead, monkeypatch) -> Ticket:
     # What a source may be is none of this test's business; another value is another source.
     monkeypatch.setitem(context._kinds, "repository", lambda *_: None)
     return services.open_ticket(actor=lead, title="x", workflow="repo_checkup", context=SELF)
-
-
-class Beside(threading.Thread):
-    """Does something in a connection of its own and keeps what came of it."""
-
-    def __init__(self, work: Callable[[], Any]) -> None:
-        super().__init__()
-        self.work = work
-        self.result: Any = None
-        self.refusal: DomainError | None = None
-        self.pid = 0
-        self.start()
-
-    def run(self) -> None:
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_backend_pid()")
-                self.pid = cursor.fetchone()[0]
-            self.result = self.work()
-        except DomainError as refusal:
-            self.refusal = refusal
-        finally:
-            connection.close()
-
-    def wait_until_blocked(self) -> None:
-        moment = threading.Event()
-        for _ in range(PATIENCE_SECONDS * 100):
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT cardinality(pg_blocking_pids(%s))", [self.pid])
-                if self.pid and cursor.fetchone()[0]:
-                    return
-            moment.wait(0.01)
-        raise AssertionError("it never waited for the claim")
 
 
 def replace(lead, ticket: Ticket) -> Ticket:
