@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.apps import apps
+
 from guardian.errors import DomainError
 
 # Of the code that the most different refusals share.
@@ -28,10 +30,11 @@ class Entry:
 
 
 def kinds(base: type[DomainError] = DomainError) -> Iterator[type[DomainError]]:
-    """Every error class that is loaded, the general before the special."""
+    """Every error class of an installed app, the general before the special."""
     yield base
     for special in base.__subclasses__():
-        yield from kinds(special)
+        if apps.get_containing_app_config(special.__module__) is not None:
+            yield from kinds(special)
 
 
 def entries() -> dict[str, Entry]:
