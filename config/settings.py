@@ -72,6 +72,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Hints between processes only. Without Redis every reader polls once a second.
 REDIS_URL = env.str("REDIS_URL", "")
 
+OWN_APPS = ["guardian", "phases", "tools", "memory", "orchestrator"]
 INSTALLED_APPS = [
     "unfold",
     "django.contrib.admin",
@@ -88,11 +89,7 @@ INSTALLED_APPS = [
     "pgtrigger",
     "channels",
     "procrastinate.contrib.django",
-    "guardian",
-    "phases",
-    "tools",
-    "memory",
-    "orchestrator",
+    *OWN_APPS,
 ]
 MIDDLEWARE = [
     "guardian.middleware.ForwardedSchemeMiddleware",

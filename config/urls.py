@@ -2,12 +2,11 @@
 
 from importlib.util import find_spec
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 from guardian.logins import throttled
-
-APPS = ("guardian", "phases", "tools", "memory", "orchestrator")
 
 handler404 = "guardian.views.not_found"
 handler500 = "guardian.views.server_error"
@@ -15,5 +14,5 @@ handler500 = "guardian.views.server_error"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/login/", throttled(admin.site.login)),
     path("admin/", admin.site.urls),
-    *(path("", include(f"{app}.urls")) for app in APPS if find_spec(f"{app}.urls")),
+    *(path("", include(f"{app}.urls")) for app in settings.OWN_APPS if find_spec(f"{app}.urls")),
 ]

@@ -8,7 +8,9 @@ _NAMES = re.compile(
     r"(?i)(password|passwd|secret|authorization|cookie|api_?key|private_?key|^token$|_token$|pepper)"
 )
 _TOKEN = re.compile(r"\blem_[0-9A-Za-z]{12}\.[0-9A-Za-z_-]{20,}")
-_URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+(?=@)", re.IGNORECASE)
+# Begins at the separator: a scheme in front would be sought from each letter of a long word anew,
+# and every log line comes through here.
+_URL_PASSWORD = re.compile(r"(?P<head>://[^\s:/@]*:)[^\s@/]+(?=@)")
 
 
 def redact_text(text: str) -> str:

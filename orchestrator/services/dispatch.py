@@ -164,17 +164,20 @@ def place(*, instance_id: UUID, task_id: UUID) -> AgentExecution:
 def may_take_next(instance: AgentInstance) -> bool:
     """Whether an agent whose execution ends may go on with the next task at once.
 
-    One slot is exchanged for another, so the rules of a round hold if they held before: the
-    runtime runs, disk and live hosts have room, the agent is well and within its capacity.
+    Only while the hosts have a slot to spare: otherwise somebody else's work may wait for just
+    this one, and a round decides who is next, by urgency and across teams. The rest is what a
+    round asks too: the runtime runs, the disk has room, the agent is well and within its capacity.
     """
     if instance.state != AgentInstance.State.RUNNING or hosts.is_leaving():
+        return False
+    if instance.health == AgentInstance.Health.STALE:
         return False
     taken = AgentExecution.objects.in_a_slot()
     return (
         free_slots(instance, taken.filter(instance=instance).count() - 1) > 0
         and runtime_is_running(team=instance.team)
         and not disk.room().is_low
-        and hosts.slots("agents") >= taken.count()
+        and hosts.slots("agents") > taken.count()
     )
 
 

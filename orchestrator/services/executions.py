@@ -16,6 +16,7 @@ from guardian.authority import Actor
 from guardian.errors import DomainError
 from guardian.models import WorkerHost
 from guardian.outbox import defer, emit
+from guardian.services import standing_of
 from orchestrator import events
 from orchestrator.errors import ExecutionNotFound
 from orchestrator.models import AgentExecution, AgentInstance, PatternRun
@@ -67,6 +68,9 @@ def start_execution(*, execution_id: UUID, host: str) -> AgentExecution | None:
     """
     execution = _locked(execution_id)
     if execution is None or execution.has_ended:
+        return None
+    if standing_of(team_id=execution.team_id).kill_switch:
+        _stop(execution, Outcome("stopped", code="kill_switch_on"))
         return None
     if execution.state == AgentExecution.State.RUNNING and not _continues(execution):
         execution.lost_hosts += _died(execution.host)

@@ -10,7 +10,7 @@ from guardian import hosts
 from guardian import services as guardian
 from orchestrator import runner, services
 from orchestrator.keeper import LeaseKeeper
-from orchestrator.models import AgentExecution, PatternRun, RuntimeSwitch
+from orchestrator.models import AgentExecution, AgentInstance, PatternRun, RuntimeSwitch, StepRun
 from orchestrator.services.executions import Outcome
 from phases import services as phases
 from phases.models import Task
@@ -23,7 +23,7 @@ def execution(team, lead) -> AgentExecution:
     phases.seed_team(team=team)
     services.seed_patterns()
     services.seed_agents(team=team)
-    hosts.announce(queues=["agents"], concurrency=1)
+    hosts.announce(queues=["agents"], concurrency=2)
     phases.open_ticket(
         actor=lead, title="x", workflow="repo_checkup", context={"source": {"kind": "self"}}
     )
@@ -88,7 +88,7 @@ class TestTheNext:
         assert (execution.state, execution.task.status) == ("success", "completed")
         assert execution.instance.state == "running"
 
-    @pytest.mark.parametrize("stop", ["switch", "kill", "leaving", "paused", "hosts"])
+    @pytest.mark.parametrize("stop", ["switch", "kill", "leaving", "paused", "stale", "hosts"])
     def test_waits_for_a_round_where_the_agent_may_not_go_on(
         self, execution, second, stop, team, admin, monkeypatch
     ):
@@ -101,12 +101,71 @@ class TestTheNext:
         elif stop == "paused":
             execution.instance.pause()
             execution.instance.save()
-        else:
-            hosts.withdraw()
+        elif stop == "stale":
+            AgentInstance.objects.update(health="stale")
+        else:  # the one slot that is left may be somebody else's turn
+            hosts.announce(queues=["agents"], concurrency=1)
 
         assert not self.end(execution).exists()
         assert Task.objects.get(ticket=second).status == "pending"
         assert Task.objects.get(pk=execution.task_id).status == "completed"
+
+
+class TestFairness:
+    """One host with one slot: an execution ends, then each team has its round."""
+
+    @pytest.fixture
+    def busy(self, execution, lead):
+        hosts.announce(queues=["agents"], concurrency=1)
+        ticket = open_backlog(lead, "many", "x")
+        for number in range(8):
+            add_task(lead, ticket, str(number), "inventory")
+
+    def drive(self, *teams):
+        """The titles of what is done, in order."""
+        done = []
+        for _ in range(6):
+            row = AgentExecution.objects.still_open().select_related("task").get()
+            if row.state == "queued":
+                row = services.start_execution(execution_id=row.pk, host="here:1")
+            done.append(row.task.title)
+            services.finish_execution(
+                execution_id=row.pk, attempt=row.attempt, outcome=Outcome("succeeded")
+            )
+            for team in teams:
+                services.dispatch(team_id=team.pk)
+        return done
+
+    def test_another_teams_urgent_work_is_not_passed_over(self, busy, team, outsider):
+        phases.seed_team(team=outsider.team)
+        services.seed_agents(team=outsider.team)
+        ticket = open_backlog(outsider, "theirs", "x", priority=1)
+        add_task(outsider, ticket, "urgent", "inventory")
+
+        assert "urgent" in self.drive(outsider.team, team)
+
+    def test_another_agents_urgent_work_is_not_passed_over(self, busy, team, lead):
+        ticket = open_backlog(lead, "ours", "x", priority=1)
+        add_task(lead, ticket, "urgent", "report")
+
+        assert "urgent" in self.drive(team)
+
+
+def open_backlog(actor, title, description, **fields):
+    return phases.open_ticket(
+        actor=actor,
+        title=title,
+        description=description,
+        workflow="software_development",
+        phase="PHASE_BACKLOG",
+        **fields,
+    )
+
+
+def add_task(actor, ticket, title, capability):
+    phases.create_task(
+        actor=actor, ticket=ticket, task_type="x", title=title, required_capabilities=[capability]
+    )
 
 
 class TestWaiting:
@@ -135,6 +194,17 @@ class TestACancelledRun:
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 class TestCalledOff:
+    def test_a_queued_execution_does_not_start_under_the_kill_switch(self, execution, lead):
+        AgentExecution.objects.filter(pk=execution.pk).update(state="queued", run=None)
+        guardian.set_kill_switch(actor=lead, on=True, reason="it spends too much")
+
+        runner.run(execution.pk)
+
+        assert not StepRun.objects.exclude(started_at=None).exists()
+        assert Task.objects.get(pk=execution.task_id).status == "pending"
+        execution.refresh_from_db()
+        assert (execution.state, execution.error_code) == ("aborted", "kill_switch_on")
+
     def test_the_kill_switch_gives_the_task_back(self, execution, lead):
         keeper = LeaseKeeper(
             actor=services.agent_actor(execution.instance),
