@@ -42,6 +42,7 @@ class Wanted:
     owner_id: UUID | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
+    apart_from_tasks: list[UUID] = field(default_factory=list)
 
     def condition(self) -> tuple[str, dict[str, Any]]:
         """The filter `F` over alias r, from constant fragments, and its parameters."""
@@ -75,6 +76,7 @@ _FRAGMENTS = {
     "owner_id": "r.owner_id = %(owner_id)s",
     "created_from": "r.created_at >= %(created_from)s",
     "created_to": "r.created_at < %(created_to)s",
+    "apart_from_tasks": "(r.task_id IS NULL OR r.task_id <> ALL(%(apart_from_tasks)s))",
 }
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from django.db.models import F
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -14,6 +15,7 @@ from memory import services as memory
 from orchestrator.serializers import Claim, ClaimOne, Complete, Fail, Heartbeat, Release
 from orchestrator.services import attempt_id
 from phases import services as phases
+from phases.models import Task
 
 RETRY_AFTER_SECONDS = 5
 
@@ -112,6 +114,8 @@ def _remembering(team_id: UUID, answer: Response, claims: dict[str, Any]) -> Res
             task_type=task["task_type"],
             title=task["title"],
             description=task["description"],
+            # What this very ticket was about before it restarted is no past work to learn from.
+            apart_from_tasks=_of_before(UUID(task["ticket"]["id"])),
         )
         hits = task["memory"]["similar"] + task["memory"]["cautions"]
         # Shown from here on, so a later revocation can name this run.
@@ -122,6 +126,11 @@ def _remembering(team_id: UUID, answer: Response, claims: dict[str, Any]) -> Res
             record_ids=[UUID(str(hit["id"])) for hit in hits],
         )
     return answer
+
+
+def _of_before(ticket_id: UUID) -> list[UUID]:
+    older = Task.objects.filter(ticket_id=ticket_id, visit__lt=F("ticket__fresh_from_visit"))
+    return list(older.values_list("pk", flat=True))
 
 
 class HeartbeatView(APIView):

@@ -10,17 +10,24 @@ reads it; that app says so here:
 
 A declared key is required. The value is checked when the ticket is opened or changed, and may be
 wrong by the time it is used: whoever uses it asks again.
+
+A context is at most 256 KiB of JSON. What its author gave is refused above that; of what Lemnos
+adds, the oldest goes first.
 """
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from guardian.authority import Actor
 from guardian.errors import Invalid
 from phases.errors import ReservedContextKey
 from phases.models import Task, Ticket, Workflow
+from phases.results import fault_in_json
 
 SUMMARY_CHARACTERS = 2000
+LIMIT_BYTES = 256 * 1024
+KEY_CHARACTERS = 100
 # Written by Lemnos itself when a ticket leaves a phase.
 RESERVED = ("phases", "history", "last_updated_phase")
 
@@ -49,6 +56,11 @@ def check_context(
 
     Raises Invalid with the path of the fault.
     """
+    for path in _long_keys(given):
+        raise Invalid(path=path, reason=f"has a key of more than {KEY_CHARACTERS} characters")
+    if reason := fault_in_json(given):
+        raise Invalid(path="context", reason=reason)
+    _check_size(given)
     for key in RESERVED:
         if key in given:
             raise ReservedContextKey(path=f"context.{key}", reason="is written by Lemnos")
@@ -64,19 +76,19 @@ def check_context(
 def changed_context(ticket: Ticket, changes: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """A ticket's context with these keys replaced, null removing one: (context, declared changed).
 
-    The second part names the changed keys that the workflow's work is about.
+    The second part names the changed keys that the workflow's work is about. Raises Invalid where
+    it becomes too large.
     """
     before = ticket.context
     after = {key: value for key, value in {**before, **changes}.items() if value is not None}
+    _check_size(_given(after), before=_given(before))
     declared = [key for key in ticket.workflow.context_kinds if before.get(key) != after.get(key)]
-    return after, declared
+    return _fitted(after), declared
 
 
 def remember_phase(ticket: Ticket) -> None:
     """What the left phase found out goes on with the ticket; the caller saves it."""
-    done = Task.objects.filter(
-        ticket=ticket, phase=ticket.phase, status=Task.Status.COMPLETED
-    ).order_by("completed_at", "id")
+    done = Task.objects.of_now(ticket).filter(phase=ticket.phase, status=Task.Status.COMPLETED)
     tasks = [
         {
             "id": str(task.pk),
@@ -84,13 +96,69 @@ def remember_phase(ticket: Ticket) -> None:
             "summary": str(task.result.get("summary", ""))[:500],
             "outputs": task.result.get("outputs", {}),
         }
-        for task in done
+        for task in done.order_by("completed_at", "id")
     ]
     if tasks:
-        ticket.context = {
-            **ticket.context,
-            "phases": {**ticket.context.get("phases", {}), ticket.phase.key: {"tasks": tasks}},
-            "last_updated_phase": ticket.phase.key,
-        }
+        ticket.context = _fitted(
+            {
+                **ticket.context,
+                "phases": {**ticket.context.get("phases", {}), ticket.phase.key: {"tasks": tasks}},
+                "last_updated_phase": ticket.phase.key,
+            }
+        )
         texts = (str(task["summary"]) for task in tasks if task["summary"])
         ticket.context_summary = "; ".join(texts)[:SUMMARY_CHARACTERS]
+
+
+def _given(context: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in context.items() if key not in RESERVED}
+
+
+def _bytes(value: Any) -> int:
+    # Half a character is refused with its own reason, not here.
+    return len(json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass"))
+
+
+def _check_size(given: dict[str, Any], *, before: dict[str, Any] | None = None) -> None:
+    """Refuse what is too large; one that was before may still be made smaller."""
+    size = _bytes(given)
+    if size > LIMIT_BYTES and (before is None or size >= _bytes(before)):
+        raise Invalid(path="context", reason=f"must be at most 256 KiB as JSON, not {size} bytes")
+
+
+def _long_keys(given: dict[str, Any]) -> Iterator[str]:
+    """Paths of values whose keys are too long to be read."""
+    waiting: list[tuple[str, Any]] = [("context", given)]
+    while waiting:
+        path, here = waiting.pop()
+        if isinstance(here, dict):
+            if any(len(key) > KEY_CHARACTERS for key in here):
+                yield path
+                continue
+            waiting.extend((f"{path}.{key}", value) for key, value in here.items())
+        elif isinstance(here, list):
+            waiting.extend((f"{path}[{index}]", value) for index, value in enumerate(here))
+
+
+def _fitted(context: dict[str, Any]) -> dict[str, Any]:
+    """The context within its limit: the outputs of the oldest tasks go, then the oldest tasks."""
+    over = _bytes(context) - LIMIT_BYTES
+    if over <= 0:
+        return context
+    phases = context.get("phases", {})
+    tasks = {task["id"]: task for part in phases.values() for task in part["tasks"]}
+    # Ids are ordered by time.
+    for pk in sorted(tasks):
+        if over > 0 and tasks[pk]["outputs"]:
+            # Said, so that nobody takes it for a task that gave none.
+            lighter = {**tasks[pk], "outputs": {}, "outputs_left_out": True}
+            over -= _bytes(tasks[pk]) - _bytes(lighter)
+            tasks[pk] = lighter
+    for pk in sorted(tasks):
+        if over > 0:
+            over -= _bytes(tasks.pop(pk))
+    left = {
+        key: {"tasks": [tasks[task["id"]] for task in part["tasks"] if task["id"] in tasks]}
+        for key, part in phases.items()
+    }
+    return {**context, "phases": left}

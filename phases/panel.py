@@ -48,10 +48,10 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
         "why": why(ticket, tasks, gate, now=timezone.now()),
         "tasks": [
             # Out of Blocked, the ticket's own retry puts its failed tasks up again.
-            _task(task, may_write and actor.authority >= MONITOR and not ticket.is_blocked)
+            _task(task, ticket, may_write and actor.authority >= MONITOR and not ticket.is_blocked)
             for task in tasks
         ],
-        "tasks_done": sum(t.status == Task.Status.COMPLETED for t in tasks),
+        **_count(ticket, tasks),
         "gate": _gate(asked_by or ticket.phase, ticket.workflow, gate, artifacts, actor)
         | {"open": ticket.is_open and ticket.phase.kind == Phase.Kind.WORK},
         "artifacts": [_artifact(a, ticket) for a in artifacts],
@@ -93,13 +93,21 @@ def _steps(ticket: Ticket) -> list[dict[str, str]]:
     return steps
 
 
-def _task(task: Task, may_retry: bool) -> dict[str, Any]:  # noqa: FBT001  a private helper
+def _count(ticket: Ticket, tasks: list[Task]) -> dict[str, int]:
+    """As the card counts them: without those called off and those of before a restart."""
+    of_now = [t for t in tasks if t.visit >= ticket.fresh_from_visit]
+    counted = [t.status for t in of_now if t.status not in {"cancelled", "duplicated"}]
+    return {"tasks_done": counted.count("completed"), "tasks_counted": len(counted)}
+
+
+def _task(task: Task, ticket: Ticket, may_retry: bool) -> dict[str, Any]:  # noqa: FBT001  a private helper
     return {
         "row": task,
         "tone": _TONES.get(task.status, ""),
         "word": task.get_status_display().replace("_", " "),
         "person": task.holder or task.last_holder,
         "percent": round(task.progress * 100),
+        "is_of_before": task.visit < ticket.fresh_from_visit,
         "summary": str(task.result.get("summary", "")) if isinstance(task.result, dict) else "",
         "may_retry": may_retry and task.status in {"failed", "cancelled"},
     }
@@ -240,10 +248,11 @@ def _artifact(artifact: PhaseGateArtifact, ticket: Ticket) -> dict[str, Any]:
 
 
 def _report(ticket: Ticket, artifacts: list[PhaseGateArtifact]) -> str:
-    """The text a finished ticket was for."""
+    """The text a finished ticket was for; not one about what it was about before it restarted."""
     if ticket.status != Ticket.Status.COMPLETED:
         return ""
-    reports = [a for a in artifacts if a.artifact_type == "report"]
+    of_now = [a for a in artifacts if a.visit >= ticket.fresh_from_visit]
+    reports = [a for a in of_now if a.artifact_type == "report"]
     # What Lemnos observed comes before what somebody said, however late.
     found = max(reports, key=lambda a: (a.is_verified, a.recorded_at), default=None)
     content = found.artifact_content if found else ""

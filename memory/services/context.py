@@ -1,5 +1,6 @@
 """What past work tells about a task that is about to begin."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,10 +15,16 @@ FENCE = "```"
 
 
 def task_context(
-    *, team_id: UUID, task_type: str, title: str, description: str
+    *,
+    team_id: UUID,
+    task_type: str,
+    title: str,
+    description: str,
+    apart_from_tasks: Collection[UUID] = (),
 ) -> dict[str, list[Any]]:
     """Similar successes, failures to beware of, and what follows from them. Changes no counter.
 
+    What was remembered of `apart_from_tasks` is left out.
     Call it outside a transaction, then `record_uses` once the answer was really shown.
     Shape: {similar: ≤ 3 hits, cautions: ≤ 2 hits, patterns: [], recommendations: ≤ 5 texts,
     warnings: codes}; a hit has id, title, summary, task_type, success, trust, created_at, score,
@@ -34,10 +41,14 @@ def task_context(
             "warnings": [],
         }
     good = search_within(
-        wanted=team_memories_of_tasks(team_id=team_id, success=True), query=query, top_k=SIMILAR
+        wanted=team_memories_of_tasks(team_id=team_id, success=True, apart_from=apart_from_tasks),
+        query=query,
+        top_k=SIMILAR,
     )
     bad = search_within(
-        wanted=team_memories_of_tasks(team_id=team_id, success=False), query=query, top_k=CAUTIONS
+        wanted=team_memories_of_tasks(team_id=team_id, success=False, apart_from=apart_from_tasks),
+        query=query,
+        top_k=CAUTIONS,
     )
     return {
         "similar": [_shown(hit) for hit in good.results],

@@ -1,6 +1,6 @@
 """Searching, and the honest answer when the model is down."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -96,6 +96,14 @@ def search_within(
     )
 
 
-def team_memories_of_tasks(*, team_id: UUID, success: bool) -> Wanted:
-    """Task memories every member may read, with the outcome asked for."""
-    return Wanted(team_id=team_id, reader_id=None, kind=["task"], success=success)
+def team_memories_of_tasks(
+    *, team_id: UUID, success: bool, apart_from: Iterable[UUID] = ()
+) -> Wanted:
+    """Task memories every member may read, with the outcome asked for, without those of some."""
+    return Wanted(
+        team_id=team_id,
+        reader_id=None,
+        kind=["task"],
+        success=success,
+        apart_from_tasks=list(apart_from),
+    )

@@ -14,6 +14,7 @@ from phases.models.workflow import Phase
 HELD = ("assigned", "running")
 WAITING = ("pending", "needs_work")
 OPEN = ("pending", "assigned", "running", "under_review", "validating", "needs_work", "blocked")
+RETRYABLE = ("failed", "cancelled")
 EDGES = [
     ("pending", "assigned"),
     ("needs_work", "assigned"),
@@ -40,10 +41,20 @@ class TaskQuerySet(TeamQuerySet):
     def still_open(self) -> "TaskQuerySet":
         return self.filter(status__in=OPEN)
 
+    def of_now(self, ticket: Ticket) -> "TaskQuerySet":
+        """Tasks about what the ticket is about now, not about what it was before it restarted."""
+        return self.filter(ticket=ticket, visit__gte=ticket.fresh_from_visit)
+
     def of_visit(self, ticket: Ticket, phase: Phase) -> "TaskQuerySet":
-        """What counts for a phase now: of the phase a ticket is in, only this visit's tasks."""
-        here = self.filter(ticket=ticket, phase=phase)
-        return here.filter(visit=ticket.visit) if phase.pk == ticket.phase_id else here
+        """What counts for a phase now: of the phase a ticket is in, only this visit's tasks.
+
+        A blocked ticket is still in its visit of the phase it was stopped in.
+        """
+        here = self.of_now(ticket).filter(phase=phase)
+        stopped_in = ticket.previous_phase_id if ticket.is_blocked else None
+        return (
+            here.filter(visit=ticket.visit) if phase.pk in {ticket.phase_id, stopped_in} else here
+        )
 
     def held(self) -> "TaskQuerySet":
         return self.filter(status__in=HELD)

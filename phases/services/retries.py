@@ -8,11 +8,10 @@ from guardian.authority import MONITOR, Actor, require_level
 from guardian.errors import IllegalTransition, NotFound, StaleVersion
 from phases.errors import RetryElsewhere, TicketClosed
 from phases.models import Phase, PhaseHistory, Task, Ticket
+from phases.models.task import RETRYABLE
 from phases.part import require_part
 from phases.services.moves import Moved, transition
 from phases.services.tasks import reset_task
-
-RETRYABLE = (Task.Status.FAILED, Task.Status.CANCELLED)
 
 
 def retry_ticket(

@@ -5,7 +5,7 @@ from typing import Required, TypedDict, Unpack
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Max, Q, QuerySet
 from django.db.models.functions import Now
 
 from guardian.authority import Actor, service_actor
@@ -15,6 +15,7 @@ from guardian.outbox import defer, emit
 from phases import claims, events
 from phases.errors import TicketClosed
 from phases.models import Phase, ReadyTask, Task, TaskDependency, Ticket
+from phases.models.task import RETRYABLE
 from phases.part import require_part
 
 
@@ -192,21 +193,32 @@ def follow_move(
 ) -> None:
     """Tasks after a move: failed ones come back, an entry task is made if none is open.
 
-    `retried` is a task that comes back too where it was called off.
+    `retried` is a task that comes back too, of whatever visit and also where it was called off.
     """
     if entered.kind == Phase.Kind.WORK:
+        # Asked before open work is taken along into the new visit, which it would look like.
+        last = Task.objects.of_now(ticket).filter(phase=entered).aggregate(last=Max("visit"))
         _take_along(ticket, entered)
         if returns:
-            called_off = Q(status=Task.Status.CANCELLED, pk=retried)
-            failed = Task.objects.select_for_update(of=("self",)).filter(
-                Q(status=Task.Status.FAILED) | called_off, ticket=ticket, phase=entered
-            )
-            for task in failed.order_by("id"):
+            for task in _to_put_up_again(ticket, entered, last["last"], retried):
                 task.ticket = ticket
                 reset_task(task=task, actor=actor, reason="the ticket goes on")
         create_entry_task(actor=actor, ticket=ticket, phase=entered)
     waiting = Task.objects.filter(ticket=ticket, status__in=["pending", "needs_work"])
     make_ready(list(waiting.order_by("id").values_list("id", flat=True)))
+
+
+def _to_put_up_again(
+    ticket: Ticket, entered: Phase, visit: int | None, retried: UUID | None
+) -> QuerySet[Task]:
+    """What failed when the ticket was last in this phase, and what somebody asks for by its id.
+
+    Failures of earlier visits stay: their work was done again since, or for another source.
+    """
+    failed = Q(status=Task.Status.FAILED, visit=visit)
+    asked_for = Q(status__in=RETRYABLE, pk=retried)
+    here = Task.objects.filter(failed | asked_for, ticket=ticket, phase=entered)
+    return here.select_for_update(of=("self",)).order_by("id")
 
 
 def _take_along(ticket: Ticket, entered: Phase) -> None:
