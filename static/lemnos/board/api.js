@@ -7,6 +7,16 @@ export class Refusal extends Error {
     this.status = status;
     this.code = problem.code || "";
     this.remedy = problem.remedy?.text || "";
+    if (this.isStale) {
+      // The API's words are for programs; the page reads the newest by itself.
+      this.message = "Somebody changed this a moment ago.";
+      this.remedy = "Nothing of yours was done. What is shown now is the newest: look, and do it again if it is still right.";
+    }
+  }
+
+  /* It was meant for what the ticket was before. */
+  get isStale() {
+    return this.status === 412;
   }
 
   /* Field → message, for a form. */

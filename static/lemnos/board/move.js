@@ -60,8 +60,6 @@ export class Mover {
       return true;
     } catch (refusal) {
       this.#store.unwish(id);
-      const stale = refusal.status === 412;
-      if (stale) refusal.remedy = "Somebody changed it meanwhile; look again and repeat the move.";
       refuse(`${this.name(card)} stays in ${from.name}.`, refusal);
       announce(`${this.name(card)} stays in ${from.name}. ${refusal.message} ${refusal.remedy}`);
       return false;

@@ -149,7 +149,11 @@ export class Panel {
 
   #replace(old, part) {
     part.dataset.source = part.innerHTML;
-    if (old.dataset.source === part.dataset.source) return;
+    if (old.dataset.source === part.dataset.source) {
+      // Its element stays, but what it carries is news all the same: the version above all.
+      for (const { name, value } of part.attributes) if (name.startsWith("data-")) old.setAttribute(name, value);
+      return;
+    }
     const focus = old.contains(document.activeElement) ? key(document.activeElement) : null;
     const scroll = old.scrollTop;
     const open = $$("details[open]", old).map((details) => details.dataset.key);
@@ -253,6 +257,11 @@ export class Panel {
     return $("[data-part=head]", this.#box).dataset.ticket;
   }
 
+  /* The version that is shown: read when something is sent, so that news in between count. */
+  #version() {
+    return Number($("[data-part=head]", this.#box).dataset.version);
+  }
+
   #ticket() {
     return `/api/v1/tickets/${this.#id()}`;
   }
@@ -278,8 +287,10 @@ export class Panel {
     const card = id ? this.#store.get(id) : this.card;
     if (!card || !this.#store.me.write) return;
     const mine = card.assignee?.id === this.#store.me.id;
+    // The panel may have been read after the card's last news.
+    const version = Math.max(card.v, card.id === this.card?.id ? this.#version() : 0);
     try {
-      await call("PATCH", `/api/v1/tickets/${card.id}`, { assignee: mine ? null : this.#store.me.id }, { version: card.v });
+      await call("PATCH", `/api/v1/tickets/${card.id}`, { assignee: mine ? null : this.#store.me.id }, { version });
       toast(mine ? `${this.#store.label}-${card.number} is nobody's again.` : `${this.#store.label}-${card.number} is yours.`);
     } catch (refusal) {
       refuse("", refusal);
@@ -310,7 +321,7 @@ export class Panel {
       name: this.#name,
       url: this.#ticket(),
       file: button.dataset.file,
-      version: () => Number($("[data-part=head]", this.#box).dataset.version),
+      version: () => this.#version(),
       after: () => this.#afterwards(),
     });
   }
@@ -320,7 +331,7 @@ export class Panel {
       title: `Reopen ${this.#name}`,
       text: "It goes on where it was, with the tasks that were called off with it.",
       submit: "Reopen the ticket",
-      work: (reason) => call("POST", `${this.#ticket()}/reopen`, { reason }, { version: Number($("[data-part=head]", this.#box).dataset.version) }),
+      work: (reason) => call("POST", `${this.#ticket()}/reopen`, { reason }, { version: this.#version() }),
       after: () => this.#afterwards(),
     });
   }
@@ -357,11 +368,13 @@ export function ask({ title, text, submit, work, after }) {
     try {
       await work($("#reason").value.trim());
       dialog.close();
+      await after();
     } catch (refusal) {
+      // Told once the newest is there: the second try is meant for that.
+      await after();
       setText($("#reason-error"), `${refusal.message} ${refusal.remedy}`.trim());
     }
     $("#reason-submit").disabled = false;
-    await after();
   };
   dialog.showModal();
   $("#reason").focus();

@@ -43,6 +43,8 @@ export class Replacer {
     try {
       await this.#replace(turn);
     } catch (refusal) {
+      // Told once the newest is there: the second try is meant for that.
+      if (refusal.isStale) await this.#ticket.after();
       if (turn === this.#turn) this.#refused(refusal);
     }
     if (turn === this.#turn) this.#working(false);
