@@ -239,12 +239,15 @@ def foreign_problem(request: HttpRequest, response: HttpResponseBase) -> HttpRes
     if status < 400 or not response.headers.get("Content-Type", "").startswith("text/html"):
         return response
     kind = _by_status(status)
+    remedy = kind.remedy
+    if status == 404:
+        remedy = "Look at /api/docs: addresses begin with one slash and end without one."
     answer = problem_response(
         request,
         code=kind.code,
         status=status,
         detail=_FOREIGN.get(kind.code, meaning(kind)),
-        remedy=kind.remedy,
+        remedy=remedy,
     )
     for name in ("Allow", "Retry-After"):
         if name in response.headers:

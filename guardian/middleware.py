@@ -52,10 +52,14 @@ class ForwardedSchemeMiddleware:
 API_ROOTS = ("/api/", "/tools")
 
 
+def is_of_the_api(request: HttpRequest) -> bool:
+    """Also with a slash too many in front, as `$URL/api` gives for a URL that ends with one."""
+    return f"/{request.path.lstrip('/')}".startswith(API_ROOTS)
+
+
 def is_for_people(request: HttpRequest) -> bool:
     """Whether a browser shows the answer as a page; below the API's addresses never."""
-    accepted = request.headers.get("Accept", "")
-    return not request.path.startswith(API_ROOTS) and "text/html" in accepted
+    return not is_of_the_api(request) and "text/html" in request.headers.get("Accept", "")
 
 
 class ApiProblemMiddleware:
@@ -65,7 +69,7 @@ class ApiProblemMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if not request.path.startswith(API_ROOTS):
+        if not is_of_the_api(request):
             return self.get_response(request)
         from guardian.http import foreign_problem, problem_response
 

@@ -4,7 +4,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import F
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,6 +11,13 @@ from rest_framework.views import APIView
 
 from guardian.http import actor_of, once, validated
 from memory import services as memory
+from orchestrator.answers import (
+    ClaimAnswer,
+    CompleteAnswer,
+    FailAnswer,
+    HeartbeatAnswer,
+    ReleaseAnswer,
+)
 from orchestrator.serializers import Claim, ClaimOne, Complete, Fail, Heartbeat, Release
 from orchestrator.services import attempt_id
 from phases import services as phases
@@ -65,7 +71,7 @@ class ClaimView(APIView):
     scopes = {"post": "tasks:work"}
     idempotent_actions = frozenset({"post"})
 
-    @extend_schema(request=Claim, responses=OpenApiTypes.OBJECT)
+    @extend_schema(request=Claim, responses=ClaimAnswer)
     def post(self, request: Request) -> Response:
         actor = actor_of(request)
         body = validated(Claim, request.data)
@@ -90,7 +96,7 @@ class ClaimOneView(APIView):
     scopes = {"post": "tasks:work"}
     idempotent_actions = frozenset({"post"})
 
-    @extend_schema(request=ClaimOne, responses=OpenApiTypes.OBJECT)
+    @extend_schema(request=ClaimOne, responses=ClaimAnswer)
     def post(self, request: Request, pk: UUID) -> Response:
         body = validated(ClaimOne, request.data)
         body.setdefault("capabilities", [])
@@ -138,7 +144,7 @@ class HeartbeatView(APIView):
 
     scopes = {"post": "tasks:work"}
 
-    @extend_schema(request=Heartbeat, responses=OpenApiTypes.OBJECT)
+    @extend_schema(request=Heartbeat, responses=HeartbeatAnswer)
     def post(self, request: Request, pk: UUID) -> Response:
         beat = phases.extend_lease(
             actor=actor_of(request), task_id=pk, **validated(Heartbeat, request.data)
@@ -165,7 +171,7 @@ class CompleteView(APIView):
     scopes = {"post": "tasks:work"}
     idempotent_actions = frozenset({"post"})
 
-    @extend_schema(request=Complete, responses=OpenApiTypes.OBJECT)
+    @extend_schema(request=Complete, responses=CompleteAnswer)
     def post(self, request: Request, pk: UUID) -> Response:
         body = validated(Complete, request.data)
         actor = actor_of(request)
@@ -202,7 +208,7 @@ class FailView(APIView):
     scopes = {"post": "tasks:work"}
     idempotent_actions = frozenset({"post"})
 
-    @extend_schema(request=Fail, responses=OpenApiTypes.OBJECT)
+    @extend_schema(request=Fail, responses=FailAnswer)
     def post(self, request: Request, pk: UUID) -> Response:
         body = validated(Fail, request.data)
         return once(self, request, lambda: self._fail(request, pk, body))
@@ -232,7 +238,7 @@ class ReleaseView(APIView):
     scopes = {"post": "tasks:work"}
     idempotent_actions = frozenset({"post"})
 
-    @extend_schema(request=Release, responses=OpenApiTypes.OBJECT)
+    @extend_schema(request=Release, responses=ReleaseAnswer)
     def post(self, request: Request, pk: UUID) -> Response:
         body = validated(Release, request.data)
 

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from guardian import errors
 from guardian.http import TeamViewSet, etag_of, validated, version_from
 from phases import services
+from phases.answers import GateAnswer, GateStatusAnswer, TransitionAnswer
 from phases.models import Task, Ticket, Workflow
 from phases.serializers import (
     ArtifactCreate,
@@ -87,7 +88,7 @@ class TicketViewSet(TeamViewSet):
         services.update_ticket(actor=self.actor, ticket_id=pk, version=version, changes=changes)
         return _ticket_response(pk)
 
-    @extend_schema(request=Transition, responses=OpenApiTypes.OBJECT)
+    @extend_schema(request=Transition, responses=TransitionAnswer)
     @action(detail=True, methods=["post"])
     def transition(self, request: Request, pk: UUID) -> Response:
         body = validated(Transition, request.data)
@@ -123,7 +124,7 @@ class TicketViewSet(TeamViewSet):
         )
         return Response({"results": HistorySerializer(rows, many=True).data, "next": None})
 
-    @extend_schema(request=PhaseQuestion, responses=OpenApiTypes.OBJECT)
+    @extend_schema(request=PhaseQuestion, responses=GateAnswer)
     @action(detail=True, methods=["post"], url_path="validate-gate")
     def validate_gate(self, request: Request, pk: UUID) -> Response:
         result, outcome = services.validate_gate(
@@ -139,7 +140,7 @@ class TicketViewSet(TeamViewSet):
             }
         )
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @extend_schema(responses=GateStatusAnswer)
     @action(detail=True, methods=["get"], url_path="gate-status")
     def gate_status(self, request: Request, pk: UUID) -> Response:
         from phases.gates import evaluate
@@ -150,6 +151,7 @@ class TicketViewSet(TeamViewSet):
             {
                 "requirements_met": outcome.passed,
                 "missing_artifacts": missing,
+                "blocking_reasons": outcome.reasons,
                 "validation_status": outcome.evaluation,
             }
         )

@@ -207,3 +207,14 @@ class TestAddress:
 
     def test_pages_keep_their_own_answers(self, client, db):
         assert client.get("/nothing")["Content-Type"].startswith("text/html")
+
+
+class TestAddress:
+    @pytest.mark.parametrize("path", ["//api/v1/tickets", "/api/v1/tickets/", "/api/v1/nothing"])
+    def test_a_wrong_address_below_the_api_is_a_problem_that_points_to_the_docs(
+        self, api, lead, path
+    ):
+        answer = api(lead).get(f"http://testserver{path}", HTTP_ACCEPT="text/html")
+
+        assert code_of(answer) == (404, "not_found")
+        assert "/api/docs" in answer.json()["remedy"]["text"]
