@@ -1,5 +1,7 @@
 """A ticket: one piece of work on its way through the phases."""
 
+from typing import Any
+
 import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.core.serializers.json import DjangoJSONEncoder
@@ -185,6 +187,17 @@ class Ticket(FSMModelMixin, TeamRow):
 
     def __str__(self) -> str:
         return f"LEM-{self.number} {self.title}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Write all but team and number, which never change.
+
+        Named in an UPDATE they would, behind a trigger, lock the row as if its key changed, and
+        whoever gives back a task of it would wait at their commit with that task locked.
+        """
+        if not self._state.adding and kwargs.get("update_fields") is None:
+            written = {field.name for field in self._meta.concrete_fields}
+            kwargs["update_fields"] = written - {"id", "team", "number"}
+        super().save(*args, **kwargs)
 
     @property
     def is_open(self) -> bool:
