@@ -51,6 +51,16 @@ UPDATE phases_task t SET ready_at = q.ready_at FROM queued q
  WHERE t.id = q.task_id AND q.fresh RETURNING t.id
 """  # noqa: S608  constants of this module
 
+# Ready tasks without a row, by the index of these alone, and rows of tasks that are not ready.
+FAULTS = f"""
+SELECT t.id, t.ticket_id {_FROM} LEFT JOIN phases_readytask r ON r.task_id = t.id
+ WHERE t.deps_left = 0 AND {_MAY_BE_READY} AND r.task_id IS NULL
+UNION ALL
+SELECT t.id, t.ticket_id {_FROM} JOIN phases_readytask r ON r.task_id = t.id
+ WHERE NOT (t.deps_left = 0 AND {_MAY_BE_READY})
+ LIMIT %(limit)s
+"""
+
 ONE_MORE_WAITS = """
 UPDATE phases_readytask r SET blockers = r.blockers + 1
   FROM (SELECT task_id FROM phases_readytask WHERE task_id = ANY(%(ids)s)
@@ -58,16 +68,18 @@ UPDATE phases_readytask r SET blockers = r.blockers + 1
  WHERE r.task_id = locked.task_id
 """
 
-# The team's standing and whether a claim may be made. `checked` claims go on to ask the purse and
-# the locks in their transaction; the others take only what needs neither.
+# The team's standing and whether a claim may be made; the holder's other claims wait meanwhile, so
+# that together they never take too many (the function is in migration 0002). `checked` claims go
+# on to ask the purse and the locks in their transaction; the others take only what needs neither.
 _STAND = f"""
 stand AS MATERIALIZED (
-    SELECT {guardian.STANDING_SQL}, (SELECT count(*) FROM phases_task
-            WHERE holder_id = %(holder)s AND status IN ('assigned', 'running')) AS held
-)"""  # noqa: S608  constants
+    SELECT {guardian.STANDING_SQL}, phases_held_leases(%(holder)s::uuid) AS held
+)"""
 
 # Heads per distinct need by a skip scan of the index, scored from their narrow rows alone; then,
-# best first and only until enough are found: WIP, lock, take. `{{may}}` is asked before all else.
+# best first and only until enough are found: lock, see that the ticket lets it be worked on now
+# (the row may be from just before it was blocked) and that its next column has room, take.
+# `{{may}}` is asked before all else. A scalar question: an EXISTS would be hashed whole.
 _CLAIM_PARTS = f"""
 needs AS (
     (SELECT capability_key, capabilities FROM phases_readytask
@@ -106,13 +118,12 @@ needs AS (
     SELECT locked.task_id, s.score FROM scored s CROSS JOIN LATERAL (
         SELECT r.task_id FROM phases_readytask r WHERE r.task_id = s.task_id
            FOR UPDATE SKIP LOCKED) locked
-     WHERE (s.rework OR (SELECT nc.admitted_count >= nc.wip_limit FROM phases_ticket k
-              JOIN phases_phase p ON p.id = k.phase_id
-              JOIN phases_boardcolumn nc ON nc.id = p.next_column_id AND nc.id <> k.column_id
-             WHERE k.id = s.ticket_id) IS NOT TRUE)
-       AND (%(phase)s::text IS NULL OR EXISTS (SELECT 1 FROM phases_task t
-              JOIN phases_phase tp ON tp.id = t.phase_id
-             WHERE t.id = s.task_id AND tp.key = %(phase)s))
+     WHERE (SELECT {_MAY_BE_READY} AND t.deps_left = 0
+              AND (%(phase)s::text IS NULL OR tp.key = %(phase)s)
+              AND (s.rework OR (nc.admitted_count >= nc.wip_limit) IS NOT TRUE)
+              {_FROM} LEFT JOIN phases_boardcolumn nc
+                ON nc.id = cp.next_column_id AND nc.id <> k.column_id
+             WHERE t.id = s.task_id)
      ORDER BY s.score DESC, s.ready_at, s.task_id
      LIMIT (SELECT greatest(0, least(%(limit)s::int, %(most)s::int - held)) FROM stand)
 ), taken AS (
@@ -124,6 +135,7 @@ needs AS (
            lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s),
            updated_at = clock_timestamp()
       FROM best WHERE t.id = best.task_id AND best.task_id IN (SELECT task_id FROM taken)
+       AND t.status IN ('pending', 'needs_work')
     RETURNING t.id, t.fence, t.ticket_id, t.task_type, t.title, t.lease_expires_at, best.score
 )"""  # noqa: S608  constants of this module
 _MAY_CLAIM = "(SELECT NOT stopped AND (%(checked)s OR NOT budgets) FROM stand)"

@@ -21,6 +21,7 @@ from phases.claim_sql import (
     BEAT,
     CLAIM,
     COMPLETE,
+    FAULTS,
     HAND_OVER,
     OFFER,
     ONE_MORE_WAITS,
@@ -51,6 +52,11 @@ def withdraw(task_ids: Iterable[UUID]) -> None:
     run_prepared(
         "DELETE FROM phases_readytask WHERE task_id = ANY(%(ids)s)", {"ids": list(task_ids)}
     )
+
+
+def faults(*, limit: int) -> list[tuple[UUID, UUID]]:
+    """Up to `limit` (task, its ticket) of which the queue does not tell the truth."""
+    return [(row[0], row[1]) for row in run_prepared(FAULTS, {"limit": limit})]
 
 
 @dataclass(frozen=True, slots=True)

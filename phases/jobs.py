@@ -10,8 +10,10 @@ from phases import services
 @app.periodic(cron="* * * * * */10")
 @app.task(name="phases.sweep_leases", queue="system", queueing_lock="phases.sweep_leases")
 def sweep_leases(timestamp: int) -> int:
-    """Take work back from the dead."""
-    return services.sweep_leases()
+    """Take work back from the dead, and put right what the queue does not tell truly."""
+    taken_back = services.sweep_leases()
+    services.heal_queue()
+    return taken_back
 
 
 @app.task(name="phases.advance_ticket", queue="system")

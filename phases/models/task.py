@@ -144,6 +144,12 @@ class Task(FSMModelMixin, TeamRow):
                 name="task_of_holder", fields=["holder"], condition=Q(holder__isnull=False)
             ),
             models.Index(name="task_of_team", fields=["team", "-id"]),
+            # What the queue must hold, to compare it with what it holds.
+            models.Index(
+                name="task_waits_for_nothing",
+                fields=["ticket"],
+                condition=Q(status__in=WAITING, deps_left=0),
+            ),
         ]
         triggers = [
             pgtrigger.FSM(name="task_status_edges", field="status", transitions=EDGES),

@@ -22,7 +22,7 @@ from phases.services.queue import (
 )
 from phases.services.restarts import reopen_ticket
 from phases.services.retries import retry_task, retry_ticket
-from phases.services.sweep import handle_final_task, sweep_leases
+from phases.services.sweep import handle_final_task, heal_queue, sweep_leases
 from phases.services.tasks import create_task, settle_dependencies, start_ticket
 from phases.services.tickets import cancel_ticket, open_ticket, update_ticket
 from phases.services.waiting import admit_queued, retry_moves
@@ -43,6 +43,7 @@ __all__ = [
     "extend_lease",
     "fail_task",
     "handle_final_task",
+    "heal_queue",
     "import_workflow",
     "move_card",
     "note_why_waiting",

@@ -12,6 +12,7 @@ from phases import claims
 from phases.errors import WorkRunning
 from phases.models import Task, Ticket
 from phases.services.endings import cancel_now
+from phases.services.locking import locked_tasks
 
 # Why a task was called off, where its ticket is the cause; reopening takes up the first kind.
 TICKET_CANCELLED = "ticket_cancelled"
@@ -29,8 +30,7 @@ def cancel_task(*, actor: Actor, task_id: UUID, reason: str, grace_seconds: int 
         raise NotFound("There is no such task.")
     if task.ticket.created_by_id != actor.id:
         require_level(actor, MONITOR)
-    claims.withdraw([task.pk])
-    task = Task.objects.select_for_update(of=("self",)).select_related("ticket").get(pk=task_id)
+    [task] = locked_tasks([task.pk])
     if not task.is_open:
         raise IllegalTransition(f"This task is {task.status} already.", allowed=[])
     if task.holder_id is not None and grace_seconds > 0:
@@ -38,6 +38,7 @@ def cancel_task(*, actor: Actor, task_id: UUID, reason: str, grace_seconds: int 
         task.cancel_reason = reason
         task.save(update_fields=["cancel_deadline", "cancel_reason", "updated_at"])
         return task
+    claims.withdraw([task.pk])
     cancel_now(task, actor=actor, reason=reason)
     return task
 
@@ -50,16 +51,9 @@ def cancel_open_tasks(
     Raises WorkRunning where `unless_held` and somebody is at one of them; nothing is changed then.
     """
     still_open = Task.objects.still_open().filter(ticket=ticket)
-    ids = list(still_open.order_by("id").values_list("id", flat=True))
     # Behind a claim that is under way: its task is held when this has the row.
-    claims.withdraw(ids)
-    tasks = list(
-        Task.objects.select_for_update(of=("self",))
-        .still_open()
-        .select_related("holder")
-        .filter(pk__in=ids)
-        .order_by("id")
-    )
+    tasks = [task for task in locked_tasks(still_open.values_list("id", flat=True)) if task.is_open]
+    claims.withdraw(task.pk for task in tasks)
     held = [task for task in tasks if task.holder is not None]
     if held and unless_held:
         raise WorkRunning(

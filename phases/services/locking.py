@@ -1,10 +1,12 @@
-"""Locks on tickets, always behind their columns."""
+"""Locks on tickets, always behind their columns, and on tasks, behind their ready rows."""
 
 from collections.abc import Iterable
 from uuid import UUID
 
+from django.db import transaction
+
 from guardian.errors import NotFound, StaleVersion
-from phases.models import BoardColumn, Ticket
+from phases.models import BoardColumn, ReadyTask, Task, Ticket
 
 
 def locked_ticket(
@@ -31,3 +33,28 @@ def locked_ticket(
     if ticket.column_id not in locked or version not in {None, ticket.version}:
         raise StaleVersion(current_etag=f'"v{ticket.version}"')
     return ticket
+
+
+def locked_tasks(task_ids: Iterable[UUID]) -> list[Task]:
+    """These tasks in the order of their ids, locked behind their rows in the queue.
+
+    A claim locks a ready row before its task. A row that appears after our look, put there by
+    whoever had the task until we got it, would be locked behind its task: then all is let go and
+    taken again.
+    """
+    ids = list(task_ids)
+    if not ids:
+        return []
+    while True:
+        before = transaction.savepoint()
+        rows = ReadyTask.objects.filter(pk__in=ids).order_by("pk")
+        held = list(rows.select_for_update(of=("self",)).values_list("pk", flat=True))
+        tasks = list(
+            Task.objects.filter(pk__in=ids)
+            .order_by("pk")
+            .select_for_update(of=("self",), no_key=True)
+        )
+        if not rows.exclude(pk__in=held).exists():
+            transaction.savepoint_commit(before)
+            return tasks
+        transaction.savepoint_rollback(before)

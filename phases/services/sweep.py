@@ -10,8 +10,10 @@ from django.utils import timezone
 
 from guardian.outbox import emit
 from phases import claims, events
-from phases.models import Task
+from phases.models import Task, Ticket
+from phases.services.dependents import dependents_of, settle_blocks
 from phases.services.endings import cancel_now, end_attempt, end_task
+from phases.services.locking import locked_tasks
 from phases.services.tasks import make_ready
 
 LOST_LEASES_UNTIL_FAILED = 3
@@ -90,25 +92,26 @@ def _lose(task: Task) -> None:
 
 @transaction.atomic
 def handle_final_task(*, task_id: UUID) -> None:
-    """A failed or cancelled task blocks what waits for it, by name."""
-    task = Task.objects.filter(pk=task_id).first()
-    if task is None or task.status not in {Task.Status.FAILED, Task.Status.CANCELLED}:
-        return
-    ids = list(
-        Task.objects.filter(
-            dependencies__depends_on=task, status__in=["pending", "needs_work"]
-        ).values_list("id", flat=True)
-    )
-    claims.withdraw(ids)
-    for dependent in Task.objects.select_for_update().filter(pk__in=ids).order_by("id"):
-        if dependent.status not in {Task.Status.PENDING, Task.Status.NEEDS_WORK}:
-            continue
-        dependent.block()
-        dependent.blocked_reason = f"dependency_failed: {task.title} is {task.status}"
-        dependent.save()
-        emit(
-            events.TASK_BLOCKED,
-            subject=dependent,
-            ticket_id=str(dependent.ticket_id),
-            blocked_reason=dependent.blocked_reason,
-        )
+    """A failed or cancelled task blocks what waits for it, by name.
+
+    It may have been tried again since this was told: its lock comes first, then the look.
+    """
+    locked_tasks([task_id])
+    make_ready(settle_blocks(dependents_of(task_id)))
+
+
+def heal_queue(*, limit: int = 200) -> int:
+    """Put right up to `limit` tasks that are missing in the queue, or there without cause.
+
+    A statement that ends a task judges its tickets as they were when it began. One that was
+    blocked, or came back, at the same moment leaves such a task behind. Returns how many it found.
+    """
+    found = claims.faults(limit=limit)
+    by_ticket: dict[UUID, list[UUID]] = {}
+    for task_id, ticket_id in found:
+        by_ticket.setdefault(ticket_id, []).append(task_id)
+    for ticket_id, task_ids in by_ticket.items():
+        with transaction.atomic():
+            Ticket.objects.select_for_update(of=("self",), no_key=True).get(pk=ticket_id)
+            make_ready([task.pk for task in locked_tasks(task_ids)])
+    return len(found)

@@ -1,6 +1,5 @@
 """Tasks: made, ready, tried once more."""
 
-from collections.abc import Iterable
 from typing import Required, TypedDict, Unpack
 from uuid import UUID
 
@@ -14,9 +13,11 @@ from guardian.models import Team
 from guardian.outbox import defer, emit
 from phases import claims, events
 from phases.errors import TicketClosed
-from phases.models import Phase, ReadyTask, Task, TaskDependency, Ticket
+from phases.models import Phase, Task, TaskDependency, Ticket
 from phases.models.task import RETRYABLE
 from phases.part import require_part
+from phases.services.dependents import dependents_of, settle_blocks
+from phases.services.locking import locked_tasks
 
 
 def create_entry_task(*, actor: Actor, ticket: Ticket, phase: Phase) -> Task | None:
@@ -85,9 +86,8 @@ def _create(
         raise TicketClosed(status=ticket.status)
     wanted = sorted(set(depends_on or []))
     # Held, so that none of them ends between this look and the edge that would hear of it.
-    list(_held_ready_rows(wanted))
-    others = Task.objects.filter(team=ticket.team, pk__in=wanted).order_by("pk")
-    found = {t.pk: t for t in others.select_for_update(of=("self",), no_key=True)}
+    others = Task.objects.filter(team=ticket.team, pk__in=wanted).values_list("pk", flat=True)
+    found = {other.pk: other for other in locked_tasks(others)}
     if len(found) != len(wanted):
         raise Invalid(path="depends_on", reason="names a task that does not exist")
     open_deps = [t for t in found.values() if t.status != Task.Status.COMPLETED]
@@ -119,8 +119,6 @@ def _create(
         for other in found.values()
     )
     claims.count_blockers(t.pk for t in open_deps)
-    if open_deps:
-        defer("phases.settle_dependencies", queue="system", task_id=str(task.pk))
     emit(
         events.TASK_CREATED,
         subject=task,
@@ -128,6 +126,10 @@ def _create(
         ticket_id=str(ticket.pk),
         task_type=task_type,
     )
+    if open_deps:
+        defer("phases.settle_dependencies", queue="system", task_id=str(task.pk))
+        settle_blocks([task.pk])
+        task.refresh_from_db()
     make_ready([task.pk])
     return task
 
@@ -142,9 +144,7 @@ def settle_dependencies(*, task_id: UUID) -> int:
     """
     edges = TaskDependency.objects.filter(task_id=task_id, satisfied=False)
     ids = [task_id, *edges.values_list("depends_on_id", flat=True)]
-    list(_held_ready_rows(ids))
-    held = Task.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
-    ended = [task.pk for task in held if task.status == Task.Status.COMPLETED]
+    ended = [task.pk for task in locked_tasks(ids) if task.status == Task.Status.COMPLETED]
     missed = edges.filter(depends_on_id__in=ended).update(satisfied=True, updated_at=Now())
     if missed:
         Task.objects.filter(pk=task_id).update(deps_left=F("deps_left") - missed, updated_at=Now())
@@ -162,7 +162,10 @@ def make_ready(task_ids: list[UUID]) -> None:
 
 
 def reset_task(*, task: Task, actor: Actor, reason: str) -> None:
-    """Back to pending in the ticket's visit of now, with what waited for it."""
+    """Back to pending in the ticket's visit of now, with what waited for it.
+
+    What itself waits for a failed or cancelled task is blocked for that at once.
+    """
     task.retry()
     task.visit = task.ticket.visit
     task.save()
@@ -173,14 +176,9 @@ def reset_task(*, task: Task, actor: Actor, reason: str) -> None:
         reason=reason,
         ticket_id=str(task.ticket_id),
     )
-    blocked = Task.objects.select_for_update().filter(
-        dependencies__depends_on=task, status=Task.Status.BLOCKED
-    )
-    for dependent in blocked.order_by("id"):
-        dependent.unblock()
-        dependent.save()
-        emit(events.TASK_UNBLOCKED, subject=dependent, ticket_id=str(dependent.ticket_id))
-    make_ready([task.pk])
+    make_ready([task.pk, *settle_blocks([task.pk, *dependents_of(task.pk)])])
+    if task.deps_left:
+        task.refresh_from_db()  # it may be blocked by now
 
 
 def follow_move(
@@ -224,15 +222,8 @@ def _to_put_up_again(
 def _take_along(ticket: Ticket, entered: Phase) -> None:
     """Work that is open in the entered phase belongs to the visit that begins."""
     older = Task.objects.still_open().filter(ticket=ticket, phase=entered)
-    ids = list(older.exclude(visit=ticket.visit).order_by("id").values_list("id", flat=True))
-    list(_held_ready_rows(ids))
-    Task.objects.filter(pk__in=ids).update(visit=ticket.visit)
-
-
-def _held_ready_rows(task_ids: Iterable[UUID]) -> QuerySet[ReadyTask]:
-    """To be read before their tasks are locked: a claim locks them in this order."""
-    rows = ReadyTask.objects.filter(pk__in=task_ids).order_by("pk")
-    return rows.select_for_update(of=("self",))
+    found = locked_tasks(older.exclude(visit=ticket.visit).values_list("id", flat=True))
+    Task.objects.filter(pk__in=[task.pk for task in found]).update(visit=ticket.visit)
 
 
 @transaction.atomic

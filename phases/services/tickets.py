@@ -17,7 +17,7 @@ from phases.errors import Invalid, TicketClosed, WorkflowNotFound
 from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket, Workflow
 from phases.part import require_part
 from phases.services.cancels import cancel_open_tasks
-from phases.services.locking import locked_ticket
+from phases.services.locking import locked_tasks, locked_ticket
 from phases.services.restarts import restart, restart_columns
 from phases.services.tasks import create_entry_task
 
@@ -192,9 +192,11 @@ def _told(ticket: Ticket, names: Iterable[str], keys: list[str]) -> dict[str, An
 
 
 def _pass_on(ticket: Ticket) -> None:
-    waiting = Task.objects.filter(ticket=ticket, status__in=["pending", "needs_work"])
-    waiting.update(priority=ticket.priority)
-    claims.refresh(list(waiting.order_by("id").values_list("id", flat=True)))
+    """To all that is open: what is held now may come back into the queue."""
+    still_open = Task.objects.still_open().filter(ticket=ticket)
+    ids = [task.pk for task in locked_tasks(still_open.values_list("id", flat=True))]
+    Task.objects.filter(pk__in=ids).update(priority=ticket.priority)
+    claims.refresh(ids)
 
 
 @transaction.atomic

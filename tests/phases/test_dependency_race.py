@@ -39,10 +39,12 @@ def dependent(lead, on: Task) -> Task:
     )
 
 
-def settle_what_was_deferred() -> None:
+def settle_what_was_deferred(task: Task) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT args FROM procrastinate_jobs WHERE task_name = 'phases.settle_dependencies'"
+            " AND args ->> 'task_id' = %s",
+            [str(task.pk)],
         )
         [(arguments,)] = cursor.fetchall()
     settle_dependencies(**json.loads(arguments))
@@ -72,7 +74,7 @@ def test_one_whose_dependency_completes_while_it_is_made_hears_of_it_by_its_job(
         beside.wait_until_blocked()
     beside.join(PATIENCE_SECONDS)
 
-    settle_what_was_deferred()
+    settle_what_was_deferred(made)
 
     made.refresh_from_db()
     assert (beside.refusal, made.deps_left) == (None, 0)
