@@ -378,6 +378,8 @@ class TeamViewSet(viewsets.GenericViewSet[Any]):
             try:
                 wanted = _filter_value(queryset.model, lookup, str(value))
                 queryset = queryset.filter(**{lookup: wanted})
+            except _UnknownChoiceError as error:
+                raise errors.BadFilter(path=name, reason=str(error)) from error
             except (ValueError, TypeError, DjangoValidationError) as error:
                 raise errors.BadFilter(path=name, reason="has a value it cannot take") from error
         return queryset
@@ -414,15 +416,25 @@ class TeamViewSet(viewsets.GenericViewSet[Any]):
             setattr(self, (request.method or "post").lower(), once)
 
 
+class _UnknownChoiceError(ValueError):
+    """A value that the filtered field never has; says which it may have."""
+
+
 def _filter_value(model: type[Model], lookup: str, value: str) -> Any:
     if "\x00" in value:
         raise ValueError("a null character")
-    if isinstance(model._meta.get_field(lookup.split("__", maxsplit=1)[0]), DateTimeField):
+    field = model._meta.get_field(lookup.split("__", maxsplit=1)[0])
+    if isinstance(field, DateTimeField):
         return _moment(value)
     if lookup.endswith("__contains"):
         return [value]
-    if lookup.endswith("__in"):
-        return [part.strip() for part in value.split(",") if part.strip()]
+    several = lookup.endswith("__in")
+    values = [part.strip() for part in value.split(",") if part.strip()] if several else [value]
+    known = [str(key) for key, _ in getattr(field, "flatchoices", ())]
+    if known and (several or "__" not in lookup) and not set(values) <= set(known):
+        raise _UnknownChoiceError(f"is none of {', '.join(known)}")
+    if several:
+        return values
     if lookup.endswith("__isnull"):
         return (
             {"true": True, "false": False}[value.lower()]

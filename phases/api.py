@@ -73,6 +73,7 @@ class TicketViewSet(TeamViewSet):
         "assignee": "assignee_id",
         "label": "labels__contains",
         "blocked": "is_blocked",
+        "number": "number",
         "search": "title__icontains",
     }
 

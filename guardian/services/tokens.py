@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from guardian import events
-from guardian.authority import Actor, require_level, require_scope, scopes_of
+from guardian.authority import ALL_SCOPES, Actor, require_level, require_scope, scopes_of
 from guardian.errors import (
     AddressNotAllowed,
     Forbidden,
@@ -65,6 +65,8 @@ def create_token(
     owner = user or actor.user
     if owner.pk != actor.id:
         _check_owner(actor, owner)
+    if unknown := sorted(set(scopes) - ALL_SCOPES):
+        raise Invalid(path="scopes", reason=f"there is no scope {', '.join(unknown)}")
     beyond = sorted(set(scopes) - actor.scopes)
     if beyond:
         raise ScopeMissing("You cannot give away scopes you do not have.", required=beyond)

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.utils import timezone
 
 from guardian import services as guardian
 from guardian.authority import Actor
@@ -202,8 +203,11 @@ def lease_lost(*, actor: Actor, task_id: UUID) -> DomainError:
     if task is None:
         return NotFound("There is no such task.")
     holder = {"id": str(task.holder_id), "name": task.holder.name} if task.holder else None
+    until = task.lease_expires_at
+    yours = task.holder_id == actor.id and until is not None and until > timezone.now()
     return LeaseLost(
+        f"Your task is at fence {task.fence}; this call brought another." if yours else None,
         holder=holder,
         current_fence=task.fence,
-        lease_expires_at=task.lease_expires_at.isoformat() if task.lease_expires_at else None,
+        lease_expires_at=until.isoformat() if until else None,
     )

@@ -209,7 +209,7 @@ class TestAddress:
         assert client.get("/nothing")["Content-Type"].startswith("text/html")
 
 
-class TestAddress:
+class TestAddressNearby:
     @pytest.mark.parametrize("path", ["//api/v1/tickets", "/api/v1/tickets/", "/api/v1/nothing"])
     def test_a_wrong_address_below_the_api_is_a_problem_that_points_to_the_docs(
         self, api, lead, path
@@ -218,3 +218,37 @@ class TestAddress:
 
         assert code_of(answer) == (404, "not_found")
         assert "/api/docs" in answer.json()["remedy"]["text"]
+
+
+class TestFilters:
+    def test_a_value_the_field_never_has_is_refused_with_those_it_has(self, api, lead, ticket):
+        for query in ("status=zzz", "status__in=pending,zzz"):
+            answer = api(lead).get(f"/api/v1/tickets?{query}")
+
+            assert code_of(answer) == (400, "bad_filter")
+            assert "in_progress" in answer.json()["errors"][0]["message"]
+
+    def test_the_number_on_a_card_finds_its_ticket(self, api, lead, ticket):
+        found = api(lead).get(f"/api/v1/tickets?number={ticket.number}").json()["results"]
+
+        assert [row["id"] for row in found] == [str(ticket.pk)]
+
+
+def test_a_scope_that_does_not_exist_is_named(api, admin):
+    answer = api(admin).post(
+        "/api/v1/tokens", {"name": "x", "scopes": ["tickets:fly"]}, format="json"
+    )
+
+    assert code_of(answer) == (400, "invalid")
+    assert "tickets:fly" in answer.json()["errors"][0]["message"]
+
+
+def test_a_wrong_fence_of_ones_own_task_does_not_accuse_another(api, agent, ticket):
+    [claimed] = phases.claim_tasks(actor=agent, capabilities=["analysis"])
+
+    answer = api(agent).post(
+        f"/api/v1/tasks/{claimed.task.pk}/heartbeat", {"fence": 99}, format="json"
+    )
+
+    assert code_of(answer) == (409, "lease_lost")
+    assert answer.json()["detail"] == "Your task is at fence 1; this call brought another."
