@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 from launch.venv import Virtualenv
@@ -17,4 +18,8 @@ def main(root: Path, arguments: list[str]) -> int:
     venv = Virtualenv(root)
     venv.ensure()
     command = [str(venv.python), "-m", "tools.sandbox.build"]
-    return subprocess.run(command, cwd=root, env=os.environ, check=False).returncode
+    code = subprocess.run(command, cwd=root, env=os.environ, check=False).returncode
+    if code == 0:
+        # Beside the image's id, which programs read from the other stream.
+        print("Start script/server anew; a blocked ticket then goes on by Retry.", file=sys.stderr)
+    return code

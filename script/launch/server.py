@@ -226,7 +226,10 @@ class Server:
         print(f"Lemnos is ready: {self.options.url}")
         print(f"User: admin  Password: {password}")
         if 0 < len(os.environ.get("LEMNOS_BOOTSTRAP_TOKEN", "")) < SHORTEST_TOKEN:
-            print(f"Warning: LEMNOS_BOOTSTRAP_TOKEN has fewer than {SHORTEST_TOKEN} characters.")
+            print(
+                f"Warning: LEMNOS_BOOTSTRAP_TOKEN has fewer than {SHORTEST_TOKEN} characters: "
+                "it works, but can be guessed."
+            )
         print(f"Logs: {self.data_dir / 'log'}  Ctrl-C stops everything.", flush=True)
 
 
