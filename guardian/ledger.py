@@ -1,6 +1,7 @@
-"""The head of a team's ledger: what had been charged when something was computed."""
+"""What was told before: the head of a team's ledger, and the events about some subjects."""
 
 import hashlib
+from collections.abc import Iterable
 from uuid import UUID
 
 from guardian import events
@@ -22,3 +23,11 @@ def ledger_head(team_id: UUID) -> tuple[str, int]:
     if newest is None:
         return hashlib.sha256(f"lemnos-ledger:{team_id}".encode()).hexdigest(), 0
     return newest[0], newest[1] or 0
+
+
+def told_of(*, team_id: UUID, kind: str, subject_ids: Iterable[UUID | str]) -> list[Event]:
+    """Events of a kind about these subjects, oldest first; also those not numbered yet."""
+    found = Event.objects.filter(
+        team_id=team_id, kind=kind, subject_id__in=[str(pk) for pk in subject_ids]
+    )
+    return list(found.order_by("created_at", "id"))

@@ -82,6 +82,13 @@ class CancelRequested(DomainError):
     remedy = "Release it, or fail it."
 
 
+class CompletedBefore(DomainError):
+    """This completion was told before: a repeat claims nothing, and no task waits to be begun."""
+
+    code = "completed_before"
+    remedy = "Claim the next task."
+
+
 class DependencyCycle(DomainError):
     """These dependencies would form a cycle."""
 

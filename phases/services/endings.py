@@ -14,10 +14,11 @@ from guardian.authority import MONITOR, Actor, require_level
 from guardian.errors import DomainError, IllegalTransition, KillSwitchOn, NotFound
 from guardian.outbox import emit
 from phases import claims, events
-from phases.errors import CancelRequested, TooManyLeases
+from phases.errors import CompletedBefore, TooManyLeases
 from phases.models import Task
 from phases.results import check_result
 from phases.services.leases import Claimed, claim_tasks, lease_lost, tokens
+from phases.services.repeats import completed_before, handed_over_before
 from phases.services.tasks import make_ready
 
 # Texts that mean another try would end the same way.
@@ -46,7 +47,8 @@ def complete_task(
     check_result(result)
     done, unblocked = _complete(actor, task_id, fence, result)
     if not done:
-        return _completed_before(actor, task_id, fence, result), []
+        before = completed_before(actor=actor, task_id=task_id, fence=fence, result=result)
+        return before.task, before.unblocked
     return Task.objects.get(pk=task_id), unblocked
 
 
@@ -64,7 +66,7 @@ class HandedOver:
     """A completed task and the next one claimed; `refused` says why there is no next one.
 
     Without a next one and without a refusal there is no work now. A completion that was told
-    before claims nothing.
+    before claims nothing: it names what was claimed with it, while that is held and not begun.
     """
 
     unblocked: list[UUID]
@@ -104,8 +106,9 @@ def complete_and_claim(
         with transaction.atomic():
             done, unblocked = _complete(actor, task_id, fence, result)
         if not done:
-            _completed_before(actor, task_id, fence, result)
-            return HandedOver([], [])
+            before = completed_before(actor=actor, task_id=task_id, fence=fence, result=result)
+            again = handed_over_before(actor=actor, before=before)
+            return HandedOver(before.unblocked, again, None if again else CompletedBefore())
     # Budgets, locks, or work that this very completion made ready: what one statement cannot see.
     try:
         claimed = claim_tasks(
@@ -118,18 +121,6 @@ def complete_and_claim(
     except (KillSwitchOn, TooManyLeases) as refusal:
         return HandedOver(unblocked, [], refusal)
     return HandedOver(unblocked, claimed)
-
-
-def _completed_before(actor: Actor, task_id: UUID, fence: int, result: dict[str, Any]) -> Task:
-    task = Task.objects.filter(pk=task_id, team=actor.team).first()
-    if task is None:
-        raise NotFound("There is no such task.")
-    same = (task.last_holder_id, task.fence, task.result) == (actor.id, fence, result)
-    if same and task.status == Task.Status.COMPLETED:
-        return task
-    if (task.holder_id, task.fence) == (actor.id, fence) and task.cancel_deadline:
-        raise CancelRequested
-    raise lease_lost(actor=actor, task_id=task_id)
 
 
 def end_task(*, task_id: UUID, reason: str) -> None:

@@ -1,13 +1,17 @@
 """Programs at the door: tickets opened, claimed, proved and moved through the REST API alone."""
 
+from datetime import timedelta
+
 import pytest
+from django.db.models.functions import Now
+from django.utils import timezone
 
 from guardian import relay
 from guardian import services as guardian
 from guardian.models import uuid7
 from memory.models import MemoryRecord
 from phases import services as phases
-from phases.models import Ticket
+from phases.models import ReadyTask, Task, Ticket
 
 REQUIREMENTS = "# Scope\n" + "what is asked for " * 30 + "\n# Acceptance criteria\nit works\n"
 
@@ -289,3 +293,103 @@ class TestNext:
         )
 
         assert (answer.status_code, answer.json()["code"]) == (409, "lease_lost")
+
+
+class TestALostAnswer:
+    """The same completion again, without an Idempotency-Key, as after a broken connection."""
+
+    @pytest.fixture
+    def tickets(self, flow, lead) -> list[Ticket]:
+        return [
+            phases.open_ticket(actor=lead, title=title, workflow="software_development")
+            for title in ("first", "second", "third")
+        ]
+
+    @pytest.fixture
+    def client(self, api, agent):
+        return api(agent)
+
+    @pytest.fixture
+    def repeat(self, tickets, client):
+        """Completes the first task with `claim_next`, each time with the very same request."""
+        (task,) = claim(client, "analysis")
+        body = {
+            "fence": task["lease"]["token"],
+            "result": {"summary": "done"},
+            "claim_next": {"capabilities": ["analysis"]},
+        }
+
+        def send():
+            answer = client.post(f"/api/v1/tasks/{task['id']}/complete", body, format="json")
+            assert answer.status_code == 200
+            return answer.json()
+
+        return send
+
+    def test_with_its_score(self, tickets, repeat, lead):
+        ticket = tickets[1]
+        soon = timezone.now() + timedelta(minutes=5)
+        changes = {"priority": 1, "deadline": soon}
+        phases.update_ticket(actor=lead, ticket_id=ticket.pk, version=None, changes=changes)
+        (entry,) = Task.objects.filter(ticket=ticket)
+        phases.create_task(
+            actor=lead, ticket=ticket, task_type="x", title="x", depends_on=[entry.pk]
+        )
+
+        first, again = repeat(), repeat()
+
+        (task,), (same,) = first["next"]["tasks"], again["next"]["tasks"]
+        assert task["id"] == str(entry.pk)
+        assert same["score"] == pytest.approx(task["score"], abs=0.001)
+
+    def held(self, agent) -> int:
+        return Task.objects.filter(holder=agent.user).count()
+
+    def test_hands_out_again_what_came_with_it(self, repeat, agent):
+        first = repeat()
+
+        again = repeat()
+
+        (task,) = again["next"]["tasks"]
+        assert again["unblocked"] == first["unblocked"]
+        assert task == first["next"]["tasks"][0]
+        assert (again["next"]["refused"], self.held(agent)) == (None, 1)
+
+    def test_what_was_begun_is_not_handed_out_again(self, repeat, client, agent):
+        (task,) = repeat()["next"]["tasks"]
+        fence = task["lease"]["token"]
+        client.post(f"/api/v1/tasks/{task['id']}/heartbeat", {"fence": fence}, format="json")
+
+        again = repeat()["next"]
+
+        assert (again["tasks"], again["refused"]["code"]) == ([], "completed_before")
+        assert self.held(agent) == 1
+
+    def test_what_another_worker_of_the_same_agent_took_is_not_handed_out(self, repeat, client):
+        (task,) = repeat()["next"]["tasks"]
+        client.post(
+            f"/api/v1/tasks/{task['id']}/release",
+            {"fence": task["lease"]["token"], "reason": "not for me"},
+            format="json",
+        )
+        assert claim(client, "analysis")
+
+        again = repeat()["next"]
+
+        assert (again["tasks"], again["refused"]["code"]) == ([], "completed_before")
+
+    def test_a_lease_that_is_over_is_not_handed_out(self, repeat, agent):
+        (task,) = repeat()["next"]["tasks"]
+        Task.objects.filter(pk=task["id"]).update(lease_expires_at=Now())
+
+        assert repeat()["next"]["refused"]["code"] == "completed_before"
+
+    def test_a_task_with_locks_comes_with_their_fences(self, tickets, client, repeat):
+        lock = [{"resource_type": "repo", "resource_id": "mail", "mode": "exclusive"}]
+        Task.objects.filter(ticket__in=tickets).update(required_locks=lock)
+        ReadyTask.objects.update(has_locks=True)
+
+        first, again = repeat(), repeat()
+
+        assert again["next"]["tasks"][0]["locks"] == first["next"]["tasks"][0]["locks"]
+        assert len(again["next"]["tasks"][0]["locks"]) == 1

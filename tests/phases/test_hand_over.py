@@ -3,6 +3,7 @@
 import threading
 from decimal import Decimal
 from itertools import pairwise
+from uuid import UUID
 
 import pytest
 from django.db import connection, transaction
@@ -12,7 +13,7 @@ from guardian import services as guardian
 from guardian.errors import Invalid, KillSwitchOn, LeaseLost
 from guardian.models import Budget, CostRecord, Event, ResourceLock
 from phases import claims, services
-from phases.errors import CancelRequested
+from phases.errors import CancelRequested, CompletedBefore
 from phases.models import Phase, ReadyTask, Task, TaskDependency, Ticket
 from phases.services import endings
 from tests import factories
@@ -51,6 +52,10 @@ def go_on(actor, held, **fields) -> services.HandedOver:
     return services.complete_and_claim(
         actor=actor, task_id=held.task_id, fence=held.fence, **fields
     )
+
+
+def complete(actor, held) -> list[UUID]:
+    return services.complete_task(actor=actor, task_id=held.task_id, fence=held.fence, result={})[1]
 
 
 def told(*kinds: str) -> list[tuple[str, str]]:
@@ -201,9 +206,20 @@ class TestGuards:
 
         again = go_on(agent, held)
 
-        assert (again.claimed, again.refused) == ([], None)
+        assert again.claimed == []
+        assert isinstance(again.refused, CompletedBefore)
         assert len(told("completed")) == 1
         assert ReadyTask.objects.count() == 1
+
+    @pytest.mark.parametrize("how", [complete, go_on])
+    def test_told_again_it_names_the_same_freed_tasks(self, make, agent, how):
+        first = make("first")
+        child = make("child", depends_on=[first.pk], required_capabilities=["elsewhere"])
+        held = begin(agent)
+        how(agent, held)
+
+        assert complete(agent, held) == [child.pk]
+        assert go_on(agent, held).unblocked == [child.pk]
 
     def test_a_kill_switch_lets_the_work_end_and_nothing_begin(self, make, agent, admin):
         make(), make()

@@ -1,0 +1,111 @@
+"""A completion that is told again, because its answer was lost: the same answer, nothing anew."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from guardian.authority import Actor
+from guardian.errors import NotFound
+from guardian.ledger import told_of
+from guardian.models import Event, ResourceLock
+from phases import events
+from phases.claim_sql import WEIGHTS
+from phases.claims import Taken
+from phases.errors import CancelRequested
+from phases.models import Task, TaskDependency
+from phases.services.leases import Claimed, lease_lost
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a completion did when it was told first."""
+
+    task: Task
+    event: Event | None
+
+    @property
+    def unblocked(self) -> list[UUID]:
+        return [UUID(pk) for pk in self.event.data["unblocked"]] if self.event else []
+
+
+def completed_before(*, actor: Actor, task_id: UUID, fence: int, result: dict[str, Any]) -> Before:
+    """The completion that this one repeats, with the same fence and result.
+
+    Raises NotFound, CancelRequested, LeaseLost.
+    """
+    task = Task.objects.filter(pk=task_id, team=actor.team).first()
+    if task is None:
+        raise NotFound("There is no such task.")
+    same = (task.last_holder_id, task.fence, task.result) == (actor.id, fence, result)
+    if same and task.status == Task.Status.COMPLETED:
+        told = told_of(team_id=task.team_id, kind=events.TASK_COMPLETED, subject_ids=[task.pk])
+        return Before(task, next((e for e in told if e.data["fence"] == fence), None))
+    if (task.holder_id, task.fence) == (actor.id, fence) and task.cancel_deadline:
+        raise CancelRequested
+    raise lease_lost(actor=actor, task_id=task_id)
+
+
+def handed_over_before(*, actor: Actor, before: Before) -> list[Claimed]:
+    """The task that was claimed with that completion, while it is held and not begun.
+
+    Known by the request that both events are of: another worker of this actor may hold tasks that
+    it has not begun either. Nothing is claimed.
+    """
+    if before.event is None or not before.event.request_id:
+        return []
+    waiting = Task.objects.select_related("ticket").filter(
+        team=actor.team,
+        holder=actor.user,
+        status=Task.Status.ASSIGNED,
+        cancel_deadline=None,
+        lease_expires_at__gt=Now(),
+    )
+    held = {str(task.pk): task for task in waiting}
+    told = told_of(team_id=actor.team_id, kind=events.TASK_CLAIMED, subject_ids=held)
+    for event in told:
+        task = held[event.subject_id]
+        with_it = (event.request_id, event.actor_id, event.data["fence"]) == (
+            before.event.request_id,
+            actor.id,
+            task.fence,
+        )
+        if with_it and event.created_at >= before.event.created_at:
+            return [_again(task)]
+    return []
+
+
+def _again(task: Task) -> Claimed:
+    locks = ResourceLock.objects.filter(task_id=task.pk, released_at=None).order_by("id")
+    assert task.lease_expires_at is not None  # noqa: S101  the database wants one of a held task
+    taken = Taken(
+        task_id=task.pk,
+        fence=task.fence,
+        ticket_id=task.ticket_id,
+        task_type=task.task_type,
+        title=task.title,
+        lease_expires_at=task.lease_expires_at,
+        score=_score(task),
+    )
+    return Claimed(taken, list(locks))
+
+
+def _score(task: Task) -> float:
+    """The score its claim had, by the same formula as of the same moment."""
+    claimed_at = task.claimed_at or timezone.now()
+    waited = (claimed_at - (task.ready_at or claimed_at)).total_seconds()
+    deadline = task.deadline or task.ticket.deadline
+    left = (deadline - claimed_at).total_seconds() if deadline else None
+    blockers = TaskDependency.objects.filter(depends_on=task, satisfied=False).count()
+    tries_left = max(0, task.max_retries - task.retry_count)
+    parts = {
+        "priority": (1, 0.75, 0.5, 0.25)[task.priority - 1],
+        "age": min(1, waited / 3600),
+        "deadline": 0 if left is None else max(0, min(1, 1 - left / 900)),
+        "blockers": min(1, blockers / 10),
+        "retry": tries_left / task.max_retries if task.max_retries else 0,
+    }
+    urgency = 1.25 if left is not None and left <= 900 else 1
+    return urgency * sum(WEIGHTS[name] * part for name, part in parts.items())
