@@ -63,3 +63,9 @@ def told(code: str) -> str:
     if entry is None:
         return f"{code.replace('_', ' ').capitalize()}."
     return " ".join(filter(None, (entry.means, entry.remedy)))
+
+
+def blames_input(code: str) -> bool:
+    """Whether a code speaks of what was handed in: the same again is refused again."""
+    entry = entries().get(code)
+    return entry is not None and entry.status == 422

@@ -9,7 +9,7 @@ from guardian.authority import MONITOR, Actor
 from phases.gates import Criterion, Evaluation, evaluate
 from phases.models import Phase, PhaseGateArtifact, Task, Ticket, Workflow
 from phases.timeline import timeline
-from phases.why import why
+from phases.why import is_for_its_source, why
 
 CONTENT_SHOWN = 40_000
 THIN_SPACE = "\u202f"  # groups digits and never breaks the line
@@ -42,15 +42,15 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
     asked_by = ticket.previous_phase if stopped else ticket.phase
     gate = evaluate(ticket, asked_by)
     may_write = actor.has_scope("tickets:write") and actor.can_write
+    may_retry = may_write and actor.authority >= MONITOR
+    # Out of Blocked, the ticket's own retry puts its failed tasks up again.
+    shown = [_task(task, ticket, may_retry and not ticket.is_blocked) for task in tasks]
     return {
         "ticket": ticket,
         "steps": _steps(ticket),
         "why": why(ticket, tasks, gate, now=timezone.now()),
-        "tasks": [
-            # Out of Blocked, the ticket's own retry puts its failed tasks up again.
-            _task(task, ticket, may_write and actor.authority >= MONITOR and not ticket.is_blocked)
-            for task in tasks
-        ],
+        "tasks": [task for task in shown if not task["is_of_before"]],
+        "tasks_of_before": [task for task in shown if task["is_of_before"]],
         **_count(ticket, tasks),
         "gate": _gate(asked_by or ticket.phase, ticket.workflow, gate, artifacts, actor)
         | {"open": ticket.is_open and ticket.phase.kind == Phase.Kind.WORK},
@@ -58,6 +58,7 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
         "report": _report(ticket, artifacts),
         "timeline": timeline(ticket, tasks),
         "retry_to": _retry_to(ticket) if may_write else None,
+        "source_is_the_cause": is_for_its_source(ticket, tasks, gate),
         "may_write": may_write,
         "may_cancel": may_write
         and ticket.is_open
@@ -88,7 +89,7 @@ def _steps(ticket: Ticket) -> list[dict[str, str]]:
         if phase.sequence_order < at.sequence_order or ticket.status == "completed":
             state = "passed"
         elif phase.pk == at.pk:
-            state = "stuck" if blocked else "here"
+            state = "stuck" if blocked and ticket.is_open else "here"
         steps.append({"name": phase.name, "state": state})
     return steps
 
@@ -101,15 +102,16 @@ def _count(ticket: Ticket, tasks: list[Task]) -> dict[str, int]:
 
 
 def _task(task: Task, ticket: Ticket, may_retry: bool) -> dict[str, Any]:  # noqa: FBT001  a private helper
+    is_of_before = task.visit < ticket.fresh_from_visit
     return {
         "row": task,
-        "tone": _TONES.get(task.status, ""),
+        "tone": "" if is_of_before else _TONES.get(task.status, ""),
         "word": task.get_status_display().replace("_", " "),
         "person": task.holder or task.last_holder,
         "percent": round(task.progress * 100),
-        "is_of_before": task.visit < ticket.fresh_from_visit,
+        "is_of_before": is_of_before,
         "summary": str(task.result.get("summary", "")) if isinstance(task.result, dict) else "",
-        "may_retry": may_retry and task.status in {"failed", "cancelled"},
+        "may_retry": may_retry and not is_of_before and task.status in {"failed", "cancelled"},
     }
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from guardian.error_book import told
+from guardian.error_book import blames_input, told
 from phases.errors import NoCapableAgent
 from phases.gates import Evaluation
 from phases.models import Phase, Task, Ticket
@@ -25,13 +25,30 @@ def why(ticket: Ticket, tasks: list[Task], gate: Evaluation, *, now: datetime) -
         return _closed(ticket)
     if ticket.is_blocked:
         back = ticket.previous_phase.name if ticket.previous_phase else "where it was"
-        other = "; with another archive it begins anew" if ticket.workflow.asks_source else ""
-        text = (
-            f"{ticket.blocked_reason} Retry sends it back to {back} once the cause is gone{other}."
-        )
-        return Why("bad", "Blocked", text)
+        text = f"Retry sends it back to {back} once the cause is gone."
+        if is_for_its_source(ticket, tasks, gate):
+            text = f"Replace the archive to begin anew; Retry does {back} again with this one."
+        elif ticket.workflow.asks_source:
+            text = f"{text[:-1]}; with another archive it begins anew."
+        return Why("bad", "Blocked", f"{ticket.blocked_reason} {text}")
     here = [t for t in tasks if t.phase_id == ticket.phase_id and t.visit == ticket.visit]
     return _queued(ticket) or _tasks(ticket, here, now) or _stays(ticket, here, gate)
+
+
+def is_for_its_source(ticket: Ticket, tasks: list[Task], gate: Evaluation) -> bool:
+    """Whether a ticket is blocked for its source, so that retrying alone ends the same way.
+
+    So it is where a task was refused for what it was given, or where all work was done and what it
+    found is not enough (no tests, say). `gate` is that of the phase it came from.
+    """
+    back = ticket.previous_phase
+    if not (ticket.is_blocked and ticket.workflow.asks_source and back is not None):
+        return False
+    here = [t for t in tasks if t.phase_id == back.pk and t.visit >= ticket.fresh_from_visit]
+    failed = [t.error_code for t in here if t.status == Task.Status.FAILED]
+    if failed:
+        return any(blames_input(code) for code in failed)
+    return bool(here) and all(t.status == "completed" for t in here) and not gate.passed
 
 
 def _closed(ticket: Ticket) -> Why:

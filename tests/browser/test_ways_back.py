@@ -83,3 +83,15 @@ def test_a_cancelled_ticket_is_reopened_with_a_reason(visit, lead, viewer, site)
     assert Task.objects.get(ticket=ticket).status == "pending"
     page.keyboard.press("4")
     expect(panel).to_contain_text("reopened this ticket it is needed after all")
+
+
+def test_a_cancelled_ticket_in_the_blocked_column_asks_nobody_for_anything(visit, lead, blocked):
+    services.cancel_ticket(actor=lead, ticket_id=blocked.pk, reason="not needed")
+    page = visit(lead, "/board/repo_checkup")
+
+    shown = card(column(page, "Blocked"), "Check pkg")
+    expect(shown).to_contain_text("cancelled")
+    expect(shown).not_to_contain_text("This is no archive.")
+    expect(page.get_by_role("button", name="Needs you")).to_be_hidden()
+    expect(column(page, "Blocked").locator("[data-count]")).to_have_text("0")
+    expect(page.locator("#summary")).to_have_text("0 open")

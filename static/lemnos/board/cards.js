@@ -4,6 +4,7 @@ import { $, $$, ago, calm, h, icon, initials, narrow, setText } from "./dom.js";
 
 import { call } from "./api.js";
 import { refuse } from "./say.js";
+import { standing } from "./store.js";
 
 const SHORT = 50; // characters that fit into two lines of the narrowest column
 const PRIORITY = { CRITICAL: "Critical", HIGH: "High", MEDIUM: "Medium", LOW: "Low" };
@@ -79,13 +80,13 @@ export class Cards {
     const full = data.wip_limit && data.admitted >= data.wip_limit;
     column.dataset.load = over ? "over" : full ? "full" : "";
     const count = $("[data-count]", column);
-    const text = data.wip_limit ? `${data.admitted} / ${data.wip_limit}` : String(data.total);
+    const text = data.wip_limit ? `${data.admitted} / ${data.wip_limit}` : String(standing(data));
     if (count.textContent !== text) {
       setText(count, text);
       count.classList.remove("tick");
       if (!calm()) requestAnimationFrame(() => count.classList.add("tick"));
     }
-    count.title = data.wip_limit ? `${data.admitted} admitted, ${data.wip_limit} allowed at once` : `${data.total} tickets`;
+    count.title = data.wip_limit ? `${data.admitted} admitted, ${data.wip_limit} allowed at once` : `${standing(data)} ${data.newest_first ? "done" : "open"}, ${data.total} shown here`;
     $("[data-meter]", column).style.width = data.wip_limit ? `${Math.min(100, (data.admitted / data.wip_limit) * 100)}%` : "0";
     column.querySelector(".meter").style.visibility = data.wip_limit ? "" : "hidden";
     const notes = [];
@@ -197,7 +198,7 @@ export class Cards {
     const phase = this.#shared(card) ? h("span", { class: "badge" }, card.phase_name) : "";
     return h("div", { id: `about-${card.id}` },
       h("div", { class: "badges" }, ...parts.slice(0, total ? 2 : 0), phase, ...parts.slice(total ? 2 : 0)),
-      card.blocked_reason ? this.#because(card) : "");
+      card.blocked_reason && isOpen(card) ? this.#because(card) : "");
   }
 
   /* A long reason opens where it stands, by mouse, finger and keyboard. */
@@ -228,7 +229,8 @@ export class Cards {
     if (tasks.blocked && isOpen(card)) badges.push([`${tasks.blocked} held back`, "bad", null]);
     if (card.queued) badges.push(["queued, column full", "warn", null]);
     if (card.facts?.cost) badges.push([`$${card.facts.cost}`, "", null]);
-    if (card.status === "cancelled" || card.status === "failed") badges.push([card.status, "bad", null]);
+    if (card.status === "cancelled") badges.push(["cancelled", "", null]);
+    if (card.status === "failed") badges.push(["failed", "bad", null]);
     return badges;
   }
 

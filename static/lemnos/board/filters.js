@@ -62,7 +62,7 @@ export class Filters extends EventTarget {
       working: () => this.store.isWorking(card),
       waiting: () => open && !card.holder && !card.blocked_reason,
       queued: () => card.queued,
-      blocked: () => Boolean(card.blocked_reason) || card.tasks.blocked > 0,
+      blocked: () => open && (Boolean(card.blocked_reason) || card.tasks.blocked > 0),
       needs: () => this.store.needsPerson(card),
     };
     return (tests[state] || (() => true))();

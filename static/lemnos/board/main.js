@@ -1,7 +1,7 @@
 /* The board page: what was sent with it is drawn, then it follows the socket. */
 
 import { $, $$, h, icon, narrow, setText } from "./dom.js";
-import { Store } from "./store.js";
+import { Store, standing } from "./store.js";
 import { Cards, isOpen } from "./cards.js";
 import { Filters } from "./filters.js";
 import { Live } from "./live.js";
@@ -102,7 +102,7 @@ function columnTabs() {
     const here = tab.dataset.key === shown;
     tab.setAttribute("aria-selected", String(here));
     tab.tabIndex = here ? 0 : -1;
-    setText(tab, `${column.name} ${column.wip_limit ? `${column.admitted}/${column.wip_limit}` : column.total}`);
+    setText(tab, `${column.name} ${column.wip_limit ? `${column.admitted}/${column.wip_limit}` : standing(column)}`);
   }
   for (const column of $$(".column")) column.toggleAttribute("data-shown", column.dataset.column === shown);
 }

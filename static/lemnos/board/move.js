@@ -3,6 +3,7 @@
 import { $, $$, h, setText } from "./dom.js";
 import { call } from "./api.js";
 import { announce, refuse, toast } from "./say.js";
+import { standing } from "./store.js";
 
 const OVERRIDES = { gate_not_passed: "override", wip_exceeded: "force" };
 const WAYS_BACK = new Set(["backward", "unblock"]);
@@ -128,7 +129,7 @@ export class Mover {
       return h("label", { class: "target", data: { refused: usable ? null : "yes" } },
         h("input", { type: "radio", name: "target", value: column.key, disabled: !usable, checked: column.key === wanted && usable, "aria-labelledby": `to-${column.key}`, "aria-describedby": notes.length ? `to-${column.key}-why` : null }),
         h("strong", { id: `to-${column.key}` }, column.name),
-        h("span", { class: "muted" }, column.wip_limit ? `${column.admitted} / ${column.wip_limit}` : String(column.total)),
+        h("span", { class: "muted" }, column.wip_limit ? `${column.admitted} / ${column.wip_limit}` : String(standing(column))),
         notes.length ? h("small", { id: `to-${column.key}-why` }, notes.join(" ")) : "");
     }));
     this.#chosen();

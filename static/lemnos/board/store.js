@@ -116,6 +116,9 @@ export class Store extends EventTarget {
   }
 }
 
+/* What a column without a limit counts: tickets that are open, or those that ended in it. */
+export const standing = (column) => (column.newest_first ? column.total : column.admitted + column.queued);
+
 export function compare(a, b) {
   return ORDER[a.priority] - ORDER[b.priority] || a.rank - b.rank || (a.id < b.id ? -1 : 1);
 }
