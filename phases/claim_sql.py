@@ -51,15 +51,15 @@ UPDATE phases_task t SET ready_at = q.ready_at FROM queued q
  WHERE t.id = q.task_id AND q.fresh RETURNING t.id
 """  # noqa: S608  constants of this module
 
-# Ready tasks without a row, by the index of these alone, and rows of tasks that are not ready.
+# Ready tasks without a row, and rows of tasks that are not ready: both sides are small, the tasks
+# come from the index of those that wait for nothing.
 FAULTS = f"""
-SELECT t.id, t.ticket_id {_FROM} LEFT JOIN phases_readytask r ON r.task_id = t.id
- WHERE t.deps_left = 0 AND {_MAY_BE_READY} AND r.task_id IS NULL
-UNION ALL
-SELECT t.id, t.ticket_id {_FROM} JOIN phases_readytask r ON r.task_id = t.id
- WHERE NOT (t.deps_left = 0 AND {_MAY_BE_READY})
+WITH ready AS (SELECT t.id, t.ticket_id {_FROM} WHERE t.deps_left = 0 AND {_MAY_BE_READY})
+SELECT coalesce(ready.id, r.task_id), coalesce(ready.ticket_id, r.ticket_id)
+  FROM ready FULL JOIN phases_readytask r ON r.task_id = ready.id
+ WHERE ready.id IS NULL OR r.task_id IS NULL
  LIMIT %(limit)s
-"""
+"""  # noqa: S608  constants of this module
 
 ONE_MORE_WAITS = """
 UPDATE phases_readytask r SET blockers = r.blockers + 1
