@@ -18,6 +18,7 @@ TASK_FAILED = "phases.task.failed"  # ticket_id, fence, error_code, error_messag
 TASK_RELEASED = "phases.task.released"  # ticket_id, reason
 TASK_RETRY_SCHEDULED = "phases.task.retry_scheduled"  # ticket_id, retry_count, not_before
 TASK_LEASE_LOST = "phases.task.lease_lost"  # ticket_id, held_by
+TASK_RESUMED = "phases.task.resumed"  # ticket_id; its worker was lost, another goes on with it
 TASK_BLOCKED = "phases.task.blocked"  # ticket_id, blocked_reason
 TASK_UNBLOCKED = "phases.task.unblocked"  # ticket_id
 TASK_RETRIED = "phases.task.retried"  # ticket_id

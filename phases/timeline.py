@@ -125,6 +125,7 @@ _SIMPLE: dict[str, tuple[str, str, str]] = {
     events.TASK_RELEASED: ("gave {task} back", "", ""),
     events.TASK_RETRY_SCHEDULED: ("will try {task} again", "", "warn"),
     events.TASK_LEASE_LOST: ("took {task} back from a silent holder", "", "warn"),
+    events.TASK_RESUMED: ("went on with {task} where a lost worker had left it", "", "warn"),
     events.TASK_BLOCKED: ("holds {task} back", "blocked_reason", "bad"),
     events.TASK_UNBLOCKED: ("lets {task} go on", "", ""),
     events.TASK_RETRIED: ("put {task} up again", "", ""),

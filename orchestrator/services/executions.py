@@ -72,7 +72,8 @@ def start_execution(*, execution_id: UUID, host: str) -> AgentExecution | None:
     if standing_of(team_id=execution.team_id).kill_switch:
         _stop(execution, Outcome("stopped", code="kill_switch_on"))
         return None
-    if execution.state == AgentExecution.State.RUNNING and not _continues(execution):
+    resumed = execution.state == AgentExecution.State.RUNNING and not _continues(execution)
+    if resumed:
         execution.lost_hosts += _died(execution.host)
         if execution.lost_hosts >= MOST_ATTEMPTS:
             message = f"Its worker host was lost {MOST_ATTEMPTS} times."
@@ -92,6 +93,8 @@ def start_execution(*, execution_id: UUID, host: str) -> AgentExecution | None:
     except DomainError as refusal:
         _close(execution, "aborted", code=refusal.code, message=refusal.detail)
         return None
+    if resumed:
+        phases.tell_resumed(actor=agent_actor(_instance(execution)), task_id=_task_id(execution))
     if execution.state == AgentExecution.State.QUEUED:
         execution.start()
     execution.host = host

@@ -11,7 +11,7 @@ from phases.services.endings import (
 )
 from phases.services.evidence import add_artifact, record_evidence, verify_artifact
 from phases.services.gate import validate_gate
-from phases.services.leases import claim_tasks, extend_lease
+from phases.services.leases import claim_tasks, extend_lease, tell_resumed
 from phases.services.moves import transition
 from phases.services.queue import (
     Ready,
@@ -61,6 +61,7 @@ __all__ = [
     "start_ticket",
     "sweep_leases",
     "teams_with_work",
+    "tell_resumed",
     "transition",
     "update_ticket",
     "validate_gate",

@@ -197,6 +197,13 @@ def extend_lease(
     return Beat(task, reason)
 
 
+@transaction.atomic
+def tell_resumed(*, actor: Actor, task_id: UUID) -> None:
+    """That a task goes on under the same lease though the worker that began it is gone."""
+    task = Task.objects.get(pk=task_id, team=actor.team)
+    emit(events.TASK_RESUMED, subject=task, actor=actor, ticket_id=str(task.ticket_id))
+
+
 def lease_lost(*, actor: Actor, task_id: UUID) -> DomainError:
     """The refusal for a fence that no longer holds, naming who does; NotFound for a foreign id."""
     task = Task.objects.select_related("holder").filter(pk=task_id, team=actor.team).first()

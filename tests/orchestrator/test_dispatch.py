@@ -21,6 +21,7 @@ from orchestrator.models.agents import INSTANCE_EDGES
 from orchestrator.services.executions import Outcome
 from phases import services as phases
 from phases.models import ReadyTask, Task, Workflow
+from phases.timeline import timeline
 
 NOW = timezone.now()
 
@@ -270,9 +271,11 @@ class TestExecution:
             execution_id=execution.pk, attempt=1, outcome=Outcome("succeeded", result={})
         )
 
+        task = Task.objects.select_related("ticket__workflow").get(pk=execution.task_id)
         assert (again.attempt, again.host, again.fence) == (2, "there:2", execution.fence)
-        assert late.state == "running"
-        assert Task.objects.get(pk=execution.task_id).status == "running"
+        assert (late.state, task.status) == ("running", "running")
+        told = [row["text"] for row in timeline(task.ticket, [task])]
+        assert told[0] == f"went on with “{task.title}” where a lost worker had left it"
 
     def test_a_host_lost_three_times_fails_the_task_for_good(self, execution):
         for number in range(3):
