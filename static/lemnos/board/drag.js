@@ -127,7 +127,11 @@ export class Drag {
 
   #unmark(column) {
     delete column.dataset.drop;
-    $("[data-note]", column).dataset.words = "";
+    const note = $("[data-note]", column);
+    if (note.dataset.words !== "refusal") return;
+    // What a refusal said ends with the look at it; the column's own note is drawn anew.
+    note.replaceChildren();
+    delete note.dataset.words;
   }
 
   #up() {

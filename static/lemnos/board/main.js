@@ -76,17 +76,21 @@ function summary() {
   $("#needs").hidden = !needs && filters.values.state !== "needs";
   setText($("#needs"), `Needs you · ${needs}`);
 }
-$("#needs").addEventListener("click", () => filters.set("state", filters.values.state === "needs" ? "" : "needs"));
+$("#needs").addEventListener("click", () => {
+  const on = filters.values.state !== "needs";
+  filters.set("state", on ? "needs" : "");
+  const where = on && firstWith((card) => store.needsPerson(card));
+  // A narrow screen goes where they are.
+  if (where && !store.all().some((card) => card.column === shown && store.needsPerson(card))) show(where);
+});
 
 /* A narrow screen shows one column; tabs choose it. */
 
 let shown = null;
 function columnTabs() {
   const keys = [...store.columns.keys()];
-  if (!shown || !store.columns.has(shown)) {
-    const newest = store.all().filter(isOpen).sort((a, b) => (a.phase_entered_at < b.phase_entered_at ? 1 : -1))[0];
-    shown = panel.card?.column || newest?.column || data.start || keys[0];
-  }
+  const first = !shown || !store.columns.has(shown);
+  if (first) shown = panel.card?.column || firstWith((card) => store.needsPerson(card)) || firstWith(isOpen) || firstWith(() => true) || data.start || keys[0];
   const list = $("#column-tabs");
   if (!list.children.length) {
     list.append(...keys.map((key) => h("button", { type: "button", role: "tab", id: `tabcol-${key}`, data: { key }, on: { click: () => show(key) } })));
@@ -105,11 +109,20 @@ function columnTabs() {
     setText(tab, `${column.name} ${column.wip_limit ? `${column.admitted}/${column.wip_limit}` : standing(column)}`);
   }
   for (const column of $$(".column")) column.toggleAttribute("data-shown", column.dataset.column === shown);
+  if (first) reveal();
+}
+/* The first column, from the left, that holds such a card. */
+function firstWith(test) {
+  const held = new Set(store.all().filter(test).map((card) => card.column));
+  return [...store.columns.keys()].find((key) => held.has(key));
+}
+function reveal() {
+  $(`#tabcol-${shown}`).scrollIntoView({ block: "nearest", inline: "center" });
 }
 function show(key) {
   shown = key;
   columnTabs();
-  $(`#tabcol-${key}`).scrollIntoView({ block: "nearest", inline: "nearest" });
+  reveal();
 }
 
 /* A finger that swipes sideways over the cards goes to the next column. */
@@ -162,7 +175,7 @@ function created(ticket) {
 function focusNew() {
   const card = store.byNumber(awaited);
   awaited = null;
-  shown = card.column;
+  show(card.column);
   setTimeout(() => {
     const link = cards.link(card.id);
     if (!link || $("dialog[open]")) return;

@@ -157,8 +157,10 @@ export class Mover {
     const row = this.#row();
     if (!row) return;
     const reason = $("#move-reason").value.trim();
-    if (!$("#move-reason-box").hidden && reason.length < 10) {
-      setText($("#move-error"), "Give a reason of at least 10 characters.");
+    // To skip a gate or a limit takes a sentence, to block a word: as the API asks.
+    const least = row.allowed || row.queues ? 1 : 10;
+    if (!$("#move-reason-box").hidden && reason.length < least) {
+      setText($("#move-error"), least > 1 ? `Give a reason of at least ${least} characters.` : "Give a reason.");
       $("#move-reason").focus();
       return;
     }

@@ -361,12 +361,18 @@ export function ask({ title, text, submit, work, after }) {
   setText($("#reason-text"), text);
   setText($("#reason-submit"), submit);
   setText($("#reason-error"), "");
-  $("#reason").value = "";
+  const field = $("#reason");
+  field.value = "";
+  field.removeAttribute("aria-invalid");
   form.onsubmit = async (event) => {
     event.preventDefault();
+    const short = field.value.trim().length < field.minLength;
+    field.setAttribute("aria-invalid", String(short));
+    setText($("#reason-error"), short ? `Give a reason of at least ${field.minLength} characters.` : "");
+    if (short) return field.focus();
     $("#reason-submit").disabled = true;
     try {
-      await work($("#reason").value.trim());
+      await work(field.value.trim());
       dialog.close();
       await after();
     } catch (refusal) {
@@ -375,9 +381,10 @@ export function ask({ title, text, submit, work, after }) {
       setText($("#reason-error"), `${refusal.message} ${refusal.remedy}`.trim());
     }
     $("#reason-submit").disabled = false;
+    return undefined;
   };
   dialog.showModal();
-  $("#reason").focus();
+  field.focus();
 }
 
 const key = (element) => element.id || [element.dataset.act, element.dataset.artifact, element.dataset.task].join(" ");
