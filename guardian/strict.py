@@ -6,6 +6,7 @@ Apart from `http`, which stands above serializers.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.http import QueryDict
 from rest_framework import serializers
 
 # Fields that a JSON text fills. REST framework would also take a number for most of them, so that
@@ -17,10 +18,17 @@ _TEXTS = (
     serializers.DateTimeField,
     serializers.DateField,
 )
+# field classes, types of their values, message. REST framework would read "5" as a number and "yes"
+# as true. Amounts of money are texts or numbers, so decimals are left to it.
+_TYPES: tuple[tuple[tuple[type, ...], tuple[type, ...], str], ...] = (
+    (_TEXTS, (str,), "Must be a text."),
+    ((serializers.BooleanField,), (bool,), "Must be true or false."),
+    ((serializers.IntegerField, serializers.FloatField), (int, float), "Must be a number."),
+)
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses unknown keys, and numbers or truth values where a text belongs, each by its path.
+    """Refuses unknown keys, and values of another JSON type than the field's, each by its path.
 
     So nothing sent is silently ignored or turned into something else, in any body of any app.
     """
@@ -36,20 +44,26 @@ class StrictSerializer(serializers.Serializer[Any]):
                         for key in unknown
                     }
                 )
-            no_texts = {
-                path: [serializers.ErrorDetail("Must be a text.", code="invalid")]
-                for name, value in data.items()
-                for path in _no_texts(self.fields[name], value, name)
+            # A form has nothing but texts.
+            is_form = isinstance(data, QueryDict)
+            faults = {
+                path: [serializers.ErrorDetail(message, code="invalid")]
+                for name, value in ({} if is_form else data).items()
+                for path, message in _faults(self.fields[name], value, name)
             }
-            if no_texts:
-                raise serializers.ValidationError(no_texts)
+            if faults:
+                raise serializers.ValidationError(faults)
         return super().to_internal_value(data)
 
 
-def _no_texts(field: Any, value: Any, path: str) -> Iterator[str]:
-    """Paths of what is no text and has to be one; whether null will do is the field's own rule."""
+def _faults(field: Any, value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """(path, message) of each value of another type; whether null will do is the field's rule."""
     if isinstance(field, serializers.ListField) and isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _no_texts(field.child, item, f"{path}[{index}]")
-    elif isinstance(field, _TEXTS) and value is not None and not isinstance(value, str):
-        yield path
+            yield from _faults(field.child, item, f"{path}[{index}]")
+    elif value is not None:
+        for kinds, types, message in _TYPES:
+            # To Python a truth value is a number; to JSON it is not.
+            fits = isinstance(value, types) and (bool in types or not isinstance(value, bool))
+            if isinstance(field, kinds) and not fits:
+                yield path, message

@@ -1,12 +1,15 @@
-"""No body of any app takes a number where a text belongs."""
+"""No body of any app takes a value of another JSON type than its field's."""
 
 from collections.abc import Iterator
 from importlib import import_module
 
 import pytest
+from django.http import QueryDict
 from rest_framework import serializers
 
+from guardian.models import uuid7
 from guardian.strict import StrictSerializer
+from phases.serializers import MoveCard
 
 for app in ("guardian", "phases", "tools", "memory", "orchestrator"):
     import_module(f"{app}.urls")
@@ -20,12 +23,18 @@ def bodies(base: type = StrictSerializer) -> Iterator[type[StrictSerializer]]:
         yield from bodies(body)
 
 
-FIELDS = [
-    (body, name)
-    for body in bodies()
-    for name, field in body().fields.items()
-    if isinstance(field, TEXTS) and not field.read_only
-]
+def fields(*kinds: type) -> list[tuple[type[StrictSerializer], str]]:
+    return [
+        (body, name)
+        for body in bodies()
+        for name, field in body().fields.items()
+        if isinstance(field, kinds) and not field.read_only
+    ]
+
+
+FIELDS = fields(*TEXTS)
+NUMBERS = fields(serializers.IntegerField, serializers.FloatField)
+TRUTHS = fields(serializers.BooleanField)
 
 
 @pytest.mark.parametrize(("body", "name"), FIELDS, ids=lambda x: getattr(x, "__name__", x))
@@ -36,10 +45,35 @@ def test_every_text_of_every_body_refuses_another_type(body, name):
     assert [list(map(str, one.errors[name])) for one in asked] == [["Must be a text."]] * 5
 
 
+@pytest.mark.parametrize(("body", "name"), NUMBERS, ids=lambda x: getattr(x, "__name__", x))
+def test_every_number_of_every_body_refuses_another_type(body, name):
+    asked = [body(data={name: value}) for value in ("5", "1.5", "", True, [5], {"x": 5})]
+
+    assert [one.is_valid() for one in asked] == [False] * 6
+    assert [list(map(str, one.errors[name])) for one in asked] == [["Must be a number."]] * 6
+
+
+@pytest.mark.parametrize(("body", "name"), TRUTHS, ids=lambda x: getattr(x, "__name__", x))
+def test_every_truth_value_of_every_body_refuses_another_type(body, name):
+    asked = [body(data={name: value}) for value in ("yes", "true", "", 1, 0, [True])]
+
+    assert [one.is_valid() for one in asked] == [False] * 6
+    assert [list(map(str, one.errors[name])) for one in asked] == [["Must be true or false."]] * 6
+
+
+def test_a_form_has_texts_alone_and_is_read():
+    form = MoveCard(data=QueryDict(f"ticket_id={uuid7()}&column=intake&position=3&force=true"))
+
+    assert form.is_valid(), form.errors
+    assert (form.validated_data["position"], form.validated_data["force"]) == (3, True)
+
+
 def test_there_are_bodies_of_every_app():
     apps = {body.__module__.partition(".")[0] for body, _ in FIELDS}
 
     assert apps == {"guardian", "phases", "tools", "memory", "orchestrator"}
+    assert NUMBERS
+    assert TRUTHS
 
 
 @pytest.mark.parametrize(
