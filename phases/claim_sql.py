@@ -123,7 +123,7 @@ needs AS (
               AND (s.rework OR (nc.admitted_count >= nc.wip_limit) IS NOT TRUE)
               {_FROM} LEFT JOIN phases_boardcolumn nc
                 ON nc.id = cp.next_column_id AND nc.id <> k.column_id
-             WHERE t.id = s.task_id)
+             WHERE t.id = s.task_id AND k.id = s.ticket_id)
      ORDER BY s.score DESC, s.ready_at, s.task_id
      LIMIT (SELECT greatest(0, least(%(limit)s::int, %(most)s::int - held)) FROM stand)
 ), taken AS (
