@@ -13,6 +13,7 @@ from phases import events
 from phases.errors import GateInputsChanged, GateNotPassed, OpenTasks, WipExceeded
 from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket
 from phases.part import require_part
+from phases.services.gate import renew_answer
 from phases.services.locking import locked_ticket
 from phases.services.moves import allowed_targets, transition
 from phases.services.tasks import system_actor
@@ -131,9 +132,10 @@ def advance_ticket(*, ticket_id: UUID) -> dict[str, Any]:
     if ticket is None or not ticket.is_open or ticket.phase.kind != Phase.Kind.WORK:
         return {"moved": False, "to_phase": None, "reason": "terminal"}
     tasks = Task.objects.of_visit(ticket, ticket.phase)
-    if tasks.still_open().exists():
-        return {"moved": False, "to_phase": None, "reason": "tasks_open"}
     actor = system_actor(ticket.team)
+    if tasks.still_open().exists():
+        renew_answer(actor=actor, ticket=ticket, asks_first=False)
+        return {"moved": False, "to_phase": None, "reason": "tasks_open"}
     failed = tasks.filter(status=Task.Status.FAILED).order_by("-completed_at").first()
     if failed is not None:
         reason = failed.error_message or f"{failed.title} failed."
@@ -153,6 +155,9 @@ _COUNTS_AS_DONE = (Task.Status.COMPLETED, Task.Status.DUPLICATED)
 def _follow_pointer(actor: Actor, ticket: Ticket) -> dict[str, Any]:
     target = _pointer_target(ticket)
     if target is None:
+        # A person moves it on: whether the evidence is there is told as soon as all work is done.
+        done = Task.objects.of_visit(ticket, ticket.phase).filter(status__in=_COUNTS_AS_DONE)
+        renew_answer(actor=actor, ticket=ticket, asks_first=done.exists())
         return {"moved": False, "to_phase": None, "reason": "no_pointer"}
     try:
         moved = transition(

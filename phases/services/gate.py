@@ -104,3 +104,23 @@ def validate_gate(
         evaluation=outcome.evaluation,
     )
     return result, outcome
+
+
+def renew_answer(*, actor: Actor, ticket: Ticket, asks_first: bool) -> None:
+    """Ask the gate of the ticket's phase again where what it was asked about has changed.
+
+    So the card, which shows the stored answer, agrees with the panel, which asks afresh. Where the
+    gate was not asked in this visit yet, only `asks_first` does; a phase that demands nothing has
+    no gate.
+    """
+    answers = PhaseGateResult.objects.filter(ticket=ticket, phase=ticket.phase, visit=ticket.visit)
+    last = answers.order_by("-id").first()
+    if last is None:
+        asks = asks_first and (
+            ticket.phase.requirements.exists() or bool(ticket.phase.expected_outputs)
+        )
+    else:
+        known = last.validation_result.get("inputs")
+        asks = known != inputs_digest(ticket, ticket.phase)
+    if asks:
+        validate_gate(actor=actor, ticket_id=ticket.pk)

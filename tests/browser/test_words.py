@@ -65,6 +65,18 @@ def test_missing_evidence_is_counted_on_the_card_as_soon_as_the_gate_was_asked(v
     expect(page.get_by_role("heading", name="Gate to Design")).to_be_visible()
 
 
+def test_a_ticket_whose_work_is_done_without_evidence_asks_for_a_person(visit, lead, agent):
+    open_ticket(lead, "Retry storm")
+    page = visit(lead, BOARD)
+    shown = card(column(page, "Analyzing"), "Retry storm")
+    task = services.claim_tasks(actor=agent, capabilities=["analysis"])[0].task
+
+    services.complete_task(actor=agent, task_id=task.pk, fence=task.fence, result={})
+
+    expect(shown).to_contain_text("evidence missing: 1")
+    expect(page.get_by_role("button", name="Needs you · 1")).to_be_visible()
+
+
 class TestDraft:
     def test_discard_throws_it_away(self, visit, lead):
         page = visit(lead, "/board/repo_checkup")

@@ -108,7 +108,11 @@ export class Store extends EventTarget {
 
   needsPerson(card) {
     const open = card.status === "pending" || card.status === "in_progress";
-    return open && (Boolean(card.blocked_reason) || card.tasks.failed > 0 || (card.gate?.reported || 0) > 0);
+    if (!open) return false;
+    // All work is done and the gate stays shut: nobody else will go on.
+    const { tasks, gate } = card;
+    const stands = tasks.total > 0 && tasks.done === tasks.total && gate?.total > 0 && gate.status !== "passed";
+    return Boolean(card.blocked_reason) || tasks.failed > 0 || (gate?.reported || 0) > 0 || stands;
   }
 
   #changed(detail) {
