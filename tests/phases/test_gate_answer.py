@@ -1,5 +1,7 @@
 """The stored answer of a gate: there when all work is done, and as new as the evidence."""
 
+from typing import Any
+
 import pytest
 
 from guardian import relay
@@ -35,7 +37,7 @@ def report(actor, ticket: Ticket, content: str = DOCUMENT) -> None:
     relay.run_once()
 
 
-def gate(ticket: Ticket) -> dict | None:
+def gate(ticket: Ticket) -> dict[str, Any] | None:
     return cards([ticket.pk])[0]["gate"]
 
 
