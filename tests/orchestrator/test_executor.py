@@ -25,6 +25,7 @@ from orchestrator.models import PatternRun
 from orchestrator.services import steps
 from orchestrator.services.runs import take_run
 from orchestrator.trace import build_trace
+from tests.beside import Beside
 from tests.orchestrator.lab import open_lab
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -334,41 +335,27 @@ class TestStopping:
 
     def test_a_cancel_from_outside_is_noticed_within_seconds(self, start, lead, tmp_path):
         run = start(step("a", "slow", args={"seconds": 60, "file": str(tmp_path / "begun")}))
-        found = []
-
-        def host():
-            found.append(execute_run(run.pk))
-            connection.close()
-
-        thread = threading.Thread(target=host)
-        thread.start()
+        host = Beside(lambda: execute_run(run.pk))
         wait_for((tmp_path / "begun").exists)
 
         services.cancel_run(run_id=run.pk, actor=lead, reason="no longer needed")
-        thread.join(15)
+        host.join(15)
 
-        assert found[0].state == "cancelled"
+        assert host.result.state == "cancelled"
         assert states(run) == {"a": "cancelled"}
         with pytest.raises(IllegalTransition):
             services.cancel_run(run_id=run.pk, actor=lead, reason="again")
 
     def test_the_kill_switch_ends_it_within_seconds(self, start, lead, tmp_path):
         run = start(step("a", "slow", args={"seconds": 60, "file": str(tmp_path / "begun")}))
-        found = []
-
-        def host():
-            found.append(execute_run(run.pk))
-            connection.close()
-
-        thread = threading.Thread(target=host)
-        thread.start()
+        host = Beside(lambda: execute_run(run.pk))
         wait_for((tmp_path / "begun").exists)
 
         set_kill_switch(actor=lead, on=True, reason="it spends too much")
-        thread.join(15)
+        host.join(15)
 
-        assert found[0].state == "cancelled"
-        assert found[0].steps.get().reason == "The kill switch is on."
+        assert host.result.state == "cancelled"
+        assert host.result.steps.get().reason == "The kill switch is on."
 
     def test_a_late_host_changes_nothing(self, start, tmp_path):
         run = start(step("a", "slow", args={"seconds": 60, "file": str(tmp_path / "begun")}))

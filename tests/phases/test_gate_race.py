@@ -1,18 +1,16 @@
 """A gate's answer counts for a move only while what it was about stays as it was."""
 
-import threading
-
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from guardian.models import Event
 from phases import services
 from phases.errors import GateNotPassed
 from phases.models import BoardColumn, PhaseGateResult, Task, Ticket
 from tests import factories
+from tests.beside import PATIENCE_SECONDS, Beside
 
 REQUIREMENTS = "# Scope\n" + "what is asked for " * 30 + "\n# Acceptance criteria\nit works\n"
-PATIENCE_SECONDS = 20
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
@@ -40,44 +38,13 @@ def ready_ticket(lead) -> Ticket:
     return Ticket.objects.get(pk=ticket.pk)
 
 
-class Mover(threading.Thread):
-    """Moves the ticket on in a connection of its own and keeps what came of it."""
-
-    def __init__(self, lead, ticket: Ticket) -> None:
-        super().__init__()
-        self.lead, self.ticket = lead, ticket
-        self.refusal: GateNotPassed | None = None
-        self.pid = 0
-
-    def run(self) -> None:
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_backend_pid()")
-                self.pid = cursor.fetchone()[0]
-            services.transition(actor=self.lead, ticket_id=self.ticket.pk, to_phase="PHASE_DESIGN")
-        except GateNotPassed as refusal:
-            self.refusal = refusal
-        finally:
-            connection.close()
-
-    def wait_until_blocked(self) -> None:
-        """Until it has asked the gate and waits for the column that this thread holds."""
-        moment = threading.Event()
-        for _ in range(PATIENCE_SECONDS * 100):
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT cardinality(pg_blocking_pids(%s))", [self.pid])
-                if self.pid and cursor.fetchone()[0]:
-                    return
-            moment.wait(0.01)
-        raise AssertionError("the move never waited for the column")
-
-
-def move_while(lead, ticket: Ticket, change) -> Mover:
+def move_while(lead, ticket: Ticket, change) -> Beside:
     """Ask the gate, then `change` the ticket before the mover gets the column's lock."""
-    mover = Mover(lead, ticket)
     with transaction.atomic():
         BoardColumn.objects.select_for_update().get(pk=ticket.column_id)
-        mover.start()
+        mover = Beside(
+            lambda: services.transition(actor=lead, ticket_id=ticket.pk, to_phase="PHASE_DESIGN")
+        )
         mover.wait_until_blocked()
         change()
     mover.join(PATIENCE_SECONDS)
@@ -90,7 +57,7 @@ def test_refuses_the_move_when_a_task_appeared_after_the_gate_was_asked(lead, re
 
     mover = move_while(lead, ready_ticket, add_task)
 
-    assert mover.refusal is not None
+    assert isinstance(mover.refusal, GateNotPassed)
     assert mover.refusal.data["unmet"] == ["1 of 2 tasks of this phase are not completed."]
     assert Ticket.objects.get(pk=ready_ticket.pk).phase.key == "PHASE_REQUIREMENTS"
     answers = PhaseGateResult.objects.order_by("id").values_list("gate_status", flat=True)

@@ -202,7 +202,8 @@ def out_spoof():
 
 
 def read_secrets():
-    paths = ("/etc/shadow", "/root/.bashrc", "/root/.ssh", "/root/.profile", "/var/run/docker.sock", "/run/docker.sock",
+    homes = [os.path.join(os.sep, "root", name) for name in (".bashrc", ".ssh", ".profile")]
+    paths = (*homes, "/etc/shadow", "/var/run/docker.sock", "/run/docker.sock",
              "/proc/kcore", "/proc/kallsyms", "/proc/keys", "/dev/mem",
              "/dev/sda", "/dev/vda", "/dev/kvm", "/dev/fuse", "/dev/net/tun", "/proc/1/environ",
              "/proc/1/mem", "/var/lib/docker", "/srv", "/home")  # fmt: skip
