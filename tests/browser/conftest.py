@@ -15,11 +15,13 @@ from django.db import connections
 from guardian import relay
 from guardian import services as guardian
 from orchestrator import services as orchestrator
-from phases.models import Workflow
+from phases import services as phases
+from phases.models import Ticket, Workflow
 from phases.services.workflows import SHIPPED
 from tests.e2e.processes import Processes
 from tests.platform.conftest import free_port
 from tests.requirements import BROWSERS
+from tools import services as tools
 
 FLAGS = [
     "--no-sandbox",
@@ -30,6 +32,7 @@ FLAGS = [
     "--disable-sync",
 ]
 PASSWORD = "a long pass phrase"  # the factories' one
+BAD = b"no archive at all"
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +103,22 @@ def crew(site, team) -> None:
     guardian.build_first_pack()
     orchestrator.seed_patterns()
     orchestrator.seed_agents(team=team)
+
+
+@pytest.fixture
+def blocked(site, lead) -> Ticket:
+    """A checkup whose upload is no archive."""
+    row, _ = tools.store_file(actor=lead, name="pkg-1.0.tar.gz", content=BAD)
+    ticket = phases.open_ticket(
+        actor=lead,
+        title="Check pkg",
+        workflow="repo_checkup",
+        context={"source": {"kind": "archive", "file_id": str(row.pk)}},
+    )
+    phases.transition(
+        actor=lead, ticket_id=ticket.pk, to_phase="PHASE_BLOCKED", reason="This is no archive."
+    )
+    return ticket
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from phases import services
 from phases.models import Ticket
 from tests.browser.conftest import card, column
-from tests.browser.test_ways_back import GOOD, blocked, chosen  # noqa: F401  a fixture
+from tests.browser.test_ways_back import GOOD, chosen
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
@@ -49,7 +49,7 @@ class TestSecondStep:
         expect(panel_of(other).get_by_role("button", name="Cancel…")).to_be_visible()
         assert Ticket.objects.get().status == "pending"
 
-    def test_assigns_then_replaces_the_archive_in_one_panel(self, visit, lead, blocked):  # noqa: F811  the fixture
+    def test_assigns_then_replaces_the_archive_in_one_panel(self, visit, lead, blocked):
         page = visit(lead, f"/board/repo_checkup/tickets/{blocked.number}")
         panel_of(page).get_by_role("button", name="Assign me").click()
         expect(panel_of(page).get_by_role("button", name="Assign me")).to_have_count(0)
@@ -63,7 +63,7 @@ class TestSecondStep:
 class TestConflict:
     """What happens where the news of another's change is not here yet."""
 
-    def test_is_told_in_plain_words_and_done_with_the_second_try(self, visit, lead, blocked):  # noqa: F811  the fixture
+    def test_is_told_in_plain_words_and_done_with_the_second_try(self, visit, lead, blocked):
         page = visit(lead, f"/board/repo_checkup/tickets/{blocked.number}")
         panel_of(page).get_by_role("button", name="Replace archive…").click()
         dialog = page.get_by_role("dialog", name="Replace the archive of")

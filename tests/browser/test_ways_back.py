@@ -5,32 +5,17 @@ from playwright.sync_api import expect
 
 from phases import services
 from phases.models import Task, Ticket
-from tests.browser.conftest import card, column
+from tests.browser.conftest import BAD, card, column
 from tests.tools.archives import PASSING, tar_gz
 from tools import services as tools
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
-BAD, GOOD = b"no archive at all", tar_gz(PASSING)
+GOOD = tar_gz(PASSING)
 
 
 def chosen(data: bytes) -> dict[str, object]:
     return {"name": "pkg-1.1.tar.gz", "mimeType": "application/gzip", "buffer": data}
-
-
-@pytest.fixture
-def blocked(site, lead) -> Ticket:
-    row, _ = tools.store_file(actor=lead, name="pkg-1.0.tar.gz", content=BAD)
-    ticket = services.open_ticket(
-        actor=lead,
-        title="Check pkg",
-        workflow="repo_checkup",
-        context={"source": {"kind": "archive", "file_id": str(row.pk)}},
-    )
-    services.transition(
-        actor=lead, ticket_id=ticket.pk, to_phase="PHASE_BLOCKED", reason="This is no archive."
-    )
-    return ticket
 
 
 def test_a_blocked_checkup_gets_another_archive_by_keyboard(visit, lead, blocked):
