@@ -38,6 +38,7 @@ BIND = env.str("LEMNOS_BIND", "127.0.0.1")
 ALLOWED_HOSTS = env.list("LEMNOS_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", "testserver"])
 TRUSTED_PROXIES: list[str] = env.list("LEMNOS_TRUSTED_PROXIES", [])
 EGRESS_ALLOW: list[str] = env.list("LEMNOS_EGRESS_ALLOW", [])
+WEBHOOK_HTTP = env.bool("LEMNOS_WEBHOOK_HTTP", False)
 
 
 def database_from_url(url: str) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
+from guardian.addresses import allowances
+
 
 @register()
 def secrets_are_set(**_: Any) -> list[CheckMessage]:
@@ -34,6 +36,21 @@ def secrets_are_set(**_: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+@register()
+def egress_networks_can_be_read(**_: Any) -> list[CheckMessage]:
+    try:
+        allowances(settings.EGRESS_ALLOW)
+    except ValueError as error:
+        return [
+            Error(
+                f"LEMNOS_EGRESS_ALLOW: {error}.",
+                hint="Write networks: 10.1.0.0/16, 10.1.2.3:8443, [fd00::/8]:8443.",
+                id="guardian.E005",
+            )
+        ]
+    return []
 
 
 @register()

@@ -261,6 +261,25 @@ class Unavailable(DomainError):
     remedy = "Try again as late as Retry-After says."
 
 
+class EgressRefused(Invalid):
+    """This address may not be called from here."""
+
+    code = "egress_refused"
+    remedy = (
+        "Give an https address on the public internet, or have an operator add its network to"
+        " LEMNOS_EGRESS_ALLOW."
+    )
+    example = {"address": "127.0.0.1", "port": 443}
+
+
+class EgressFailed(Unavailable):
+    """The other side could not be reached or did not answer as it should."""
+
+    code = "egress_failed"
+    remedy = "See that the other side is up and its certificate valid, then try again."
+    example = {"why": "connect"}
+
+
 class IsolationUnavailable(Unavailable):
     """No host here offers the isolation that this work needs."""
 

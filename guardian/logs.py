@@ -54,6 +54,8 @@ def configure(options: dict[str, Any]) -> None:
                 "django.server": {"level": "WARNING"},
                 "procrastinate": {"level": "WARNING"},
                 "uvicorn.access": {"level": "WARNING"},
+                # It writes addresses with path and query, which may be somebody's secret.
+                "urllib3": {"level": "ERROR"},
             },
         }
     )

@@ -39,8 +39,13 @@ SETTINGS = (
     Setting("LEMNOS_ENVIRONMENT", "production", "name shown in pages, logs and error reports"),
     Setting("LEMNOS_ALLOWED_HOSTS", "localhost names", "host names the web process answers to"),
     Setting("LEMNOS_TRUSTED_PROXIES", "none", "addresses whose forwarding headers are believed"),
-    Setting("LEMNOS_EGRESS_ALLOW", "none", "private networks that outgoing calls may reach"),
-    Setting("LEMNOS_WEBHOOK_HTTP", "0", "1 allows webhooks over plain http on port 80"),
+    Setting(
+        "LEMNOS_EGRESS_ALLOW",
+        "none",
+        "networks that outgoing calls may reach beside the public internet: `10.1.0.0/16` at the"
+        " usual ports, `10.1.2.3:8443` at one other",
+    ),
+    Setting("LEMNOS_WEBHOOK_HTTP", "0", "1 allows outgoing calls over plain http on port 80"),
     Setting("LEMNOS_METRICS_ALLOW", "loopback", "addresses that may read /metrics without a token"),
     Setting("LEMNOS_SHUTDOWN_SECONDS", "25", "time to finish or hand back work after SIGTERM"),
     Setting("LEMNOS_DEMO", "1", "0 starts without the demo ticket"),

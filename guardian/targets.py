@@ -1,0 +1,119 @@
+"""What may be called at all: a URL taken apart in the one way that everybody reads alike."""
+
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+import idna
+from django.conf import settings
+
+from guardian.addresses import Address, allowances, is_public
+from guardian.errors import EgressRefused
+
+URL_CHARACTERS = 2048
+USUAL_PORTS = {"https": 443, "http": 80}
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
+_SAFE = "/%:=&?~+!$,;'@()*[]"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL taken apart and found well-formed; its addresses are not known yet."""
+
+    scheme: str
+    host: str  # a name in ASCII, or an address without brackets
+    port: int
+    path: str  # with the query; never shown in errors and logs: it may carry a secret
+    literal: Address | None
+
+    @property
+    def usual(self) -> bool:
+        return self.port == USUAL_PORTS[self.scheme]
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + ("" if self.usual else f":{self.port}")
+
+
+def check_url(url: str) -> Target:
+    """What can be said of a URL without asking the network. Raises EgressRefused."""
+    if len(url) > URL_CHARACTERS:
+        raise EgressRefused(f"The address is longer than {URL_CHARACTERS} characters.")
+    if any(c <= " " or c in "\\\x7f" or c.isspace() for c in url):
+        raise EgressRefused("The address holds a space, a control character or a backslash.")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise EgressRefused("The address cannot be read as a URL.") from error
+    if parts.scheme not in USUAL_PORTS:
+        raise EgressRefused("The address must begin with https://.")
+    if parts.scheme == "http" and not settings.WEBHOOK_HTTP:
+        raise EgressRefused(
+            "Plain http is not allowed here.",
+            remedy="Use https, or set LEMNOS_WEBHOOK_HTTP=1.",
+        )
+    if "@" in parts.netloc:
+        raise EgressRefused("The address holds a user name or password.")
+    host, literal = _host(parts.hostname or "", bracketed="[" in parts.netloc)
+    target = Target(
+        scheme=parts.scheme,
+        host=host,
+        port=USUAL_PORTS[parts.scheme] if port is None else port,
+        path=quote(parts.path or "/", safe=_SAFE)
+        + (f"?{quote(parts.query, safe=_SAFE)}" if parts.query else ""),
+        literal=literal,
+    )
+    _check_port(target)
+    if literal is not None:
+        check_address(target, literal)
+    return target
+
+
+def _host(name: str, *, bracketed: bool) -> tuple[str, Address | None]:
+    """The host in the one form that everybody reads alike. Raises EgressRefused."""
+    if "%" in name:
+        raise EgressRefused("The host holds a percent sign.")
+    if bracketed:
+        try:
+            return name, ipaddress.IPv6Address(name)
+        except ValueError as error:
+            raise EgressRefused("The address in brackets is no IPv6 address.") from error
+    try:
+        name = idna.encode(name, uts46=True).decode() if not name.isascii() else name.lower()
+    except idna.IDNAError as error:
+        raise EgressRefused("The host is no valid internationalised name.") from error
+    name = name.removesuffix(".")
+    labels = name.split(".")
+    if not all(0 < len(label) < 64 and set(label) <= _NAME_CHARACTERS for label in labels):
+        raise EgressRefused("The host is no valid name.")
+    if labels[-1].isdigit() or labels[-1].startswith("0x"):
+        # Programs differ in how they read 127.1, 0x7f.1 or 017700000001; this form all read alike.
+        try:
+            return name, ipaddress.IPv4Address(name)
+        except ValueError as error:
+            raise EgressRefused(
+                "A host in numbers must be four decimal numbers without leading zeros."
+            ) from error
+    return name, None
+
+
+def _check_port(target: Target) -> None:
+    opened = {entry.port for entry in allowances(settings.EGRESS_ALLOW)}
+    if not target.usual and target.port not in opened:
+        raise EgressRefused(
+            f"Port {target.port} is not allowed: {target.scheme} goes to port"
+            f" {USUAL_PORTS[target.scheme]}."
+        )
+
+
+def check_address(target: Target, address: Address) -> None:
+    """Raises EgressRefused unless this address may be reached at the target's port."""
+    if target.usual and is_public(address):
+        return
+    for entry in allowances(settings.EGRESS_ALLOW):
+        if entry.covers(address, target.port, usual=target.usual):
+            return
+    where = f"{target.host} is at {address}" if target.literal is None else f"{address}"
+    reason = "which is no public address" if target.usual else f"where port {target.port} is closed"
+    raise EgressRefused(f"{where}, {reason}.", address=str(address), port=target.port)
