@@ -220,7 +220,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["guardian.identity.ScopePermission"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["guardian.bodies.StrictJSONParser"],
-    "EXCEPTION_HANDLER": "guardian.http.problem_handler",
+    "EXCEPTION_HANDLER": "guardian.problems.problem_handler",
     "DEFAULT_SCHEMA_CLASS": "guardian.schema.LemnosSchema",
     "UNAUTHENTICATED_USER": None,
     "COERCE_DECIMAL_TO_STRING": True,

@@ -90,6 +90,5 @@ class EventViewSet(TeamViewSet):
         "subject_id": "subject_id",
         "source": "source",
         "since_seq": "seq__gt",
-        "created_at__gte": "created_at__gte",
-        "created_at__lte": "created_at__lte",
+        "created_at": "created_at",
     }

@@ -13,8 +13,8 @@ import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from guardian.http import problem_response
 from guardian.identity import client_address
+from guardian.problems import problem_response
 
 clock = time.time
 log = structlog.get_logger(__name__)

@@ -71,7 +71,7 @@ class ApiProblemMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not is_of_the_api(request):
             return self.get_response(request)
-        from guardian.http import foreign_problem, problem_response
+        from guardian.problems import foreign_problem, problem_response
 
         # No text of the database holds U+0000, so nothing is found by it either.
         if "\0" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
@@ -93,7 +93,7 @@ class ReadOnlyMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if request.method in SAFE_METHODS or not disk.room().is_full:
             return self.get_response(request)
-        from guardian.http import problem_response
+        from guardian.problems import problem_response
 
         error = ReadOnly()
         response: HttpResponse

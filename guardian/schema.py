@@ -5,6 +5,9 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
+from rest_framework.pagination import BasePagination
+
+from guardian import pages
 
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 # RFC 9457, with the members of Lemnos.
@@ -47,6 +50,8 @@ class LemnosSchema(AutoSchema):
                 operation["x-scope"] = scope
             if self._is_idempotent():
                 operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
+            if self._key() in getattr(self.view, "version_required", frozenset()):
+                operation.setdefault("parameters", []).append(IF_MATCH)
             operation["responses"]["default"] = {
                 "description": "A problem; `code` says which. 429 and 503 carry Retry-After.",
                 "content": {"application/problem+json": {"schema": PROBLEM}},
@@ -68,13 +73,60 @@ class LemnosSchema(AutoSchema):
 
     def _scope(self) -> str | None:
         scopes = getattr(self.view, "scopes", {})
-        key = getattr(self.view, "action", None) or self.method.lower()
-        scope = scopes.get(key)
+        scope = scopes.get(self._key())
         return str(scope) if scope else None
 
+    def _key(self) -> str:
+        return str(getattr(self.view, "action", None) or self.method.lower())
+
     def _is_idempotent(self) -> bool:
-        key = getattr(self.view, "action", None) or self.method.lower()
-        return key in getattr(self.view, "idempotent_actions", frozenset())
+        key = self._key()
+        reading: frozenset[str] = getattr(self.view, "reading_posts", frozenset())
+        return self.method == "POST" and key not in reading
+
+    def _get_filter_parameters(self) -> list[dict[str, Any]]:
+        """How a list may be asked, from what its view declares."""
+        if not self._is_paged():
+            return []
+        view: Any = self.view
+        return list(
+            pages.parameters(
+                view.queryset.model,
+                filters=view.filters,
+                search=view.searched,
+                orderings=view.orderings,
+                default=view.default_ordering,
+            )
+        )
+
+    def _get_paginator(self) -> Any:
+        return Pages() if self._is_paged() else None
+
+    def _is_paged(self) -> bool:
+        """Lists of a set of rows; other arrays come whole."""
+        paged = getattr(self.view, "paged_actions", frozenset({"list"}))
+        return hasattr(self.view, "filters") and getattr(self.view, "action", "") in paged
+
+
+class Pages(BasePagination):
+    """The shape of a page, for the description alone: guardian.pages makes them."""
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "required": ["results", "next"],
+            "properties": {
+                "results": schema,
+                "next": {
+                    "type": ["string", "null"],
+                    "description": "The cursor of the next page; null on the last.",
+                },
+                "total": {"type": "integer", "description": "With total=true."},
+            },
+        }
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        return []  # beside the filters
 
 
 IDEMPOTENCY_KEY = {
@@ -82,6 +134,13 @@ IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "schema": {"type": "string", "maxLength": 255},
     "description": "The same key and body again give the stored answer and no second effect.",
+}
+
+IF_MATCH = {
+    "in": "header",
+    "name": "If-Match",
+    "schema": {"type": "string", "example": '"v3"'},
+    "description": "The ETag that was read, or *. Missing: 428; outdated: 412.",
 }
 
 

@@ -13,7 +13,7 @@ from drf_spectacular.generators import SchemaGenerator
 
 from guardian import context
 from guardian.error_book import entries
-from guardian.http import problem_body
+from guardian.problems import problem_body
 
 
 class LoginView(auth_views.LoginView):

@@ -37,7 +37,7 @@ class RecordViewSet(TeamViewSet):
         "status": "memory:read",
         "store": "memory:write",
     }
-    idempotent_actions = frozenset({"store"})
+    reading_posts = frozenset({"search"})
     filters = {
         "kind": "kind__in",
         "state": "state",

@@ -7,9 +7,8 @@ from django.db.models import F
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from guardian.http import actor_of, once, validated
+from guardian.http import TeamView, actor_of, once, validated
 from memory import services as memory
 from orchestrator.answers import (
     ClaimAnswer,
@@ -65,11 +64,11 @@ def _claimed(claim: Any, lease_seconds: int) -> dict[str, Any]:
     }
 
 
-class ClaimView(APIView):
+class ClaimView(TeamView):
     """Take work: an empty list means there is none now."""
 
     scopes = {"post": "tasks:work"}
-    idempotent_actions = frozenset({"post"})
+    own_once = frozenset({"post"})
 
     @extend_schema(request=Claim, responses=ClaimAnswer)
     def post(self, request: Request) -> Response:
@@ -90,11 +89,11 @@ class ClaimView(APIView):
         return _remembering(actor.team_id, answer, answer.data)
 
 
-class ClaimOneView(APIView):
+class ClaimOneView(TeamView):
     """Take this one task."""
 
     scopes = {"post": "tasks:work"}
-    idempotent_actions = frozenset({"post"})
+    own_once = frozenset({"post"})
 
     @extend_schema(request=ClaimOne, responses=ClaimAnswer)
     def post(self, request: Request, pk: UUID) -> Response:
@@ -139,7 +138,7 @@ def _of_before(ticket_id: UUID) -> list[UUID]:
     return list(older.values_list("pk", flat=True))
 
 
-class HeartbeatView(APIView):
+class HeartbeatView(TeamView):
     """I am still at it."""
 
     scopes = {"post": "tasks:work"}
@@ -161,7 +160,7 @@ class HeartbeatView(APIView):
         )
 
 
-class CompleteView(APIView):
+class CompleteView(TeamView):
     """It is done; with `claim_next`, the next task comes with the answer.
 
     `next` is as a claim's answer; its `refused` {code, detail} says why there is none, for the
@@ -169,7 +168,7 @@ class CompleteView(APIView):
     """
 
     scopes = {"post": "tasks:work"}
-    idempotent_actions = frozenset({"post"})
+    own_once = frozenset({"post"})
 
     @extend_schema(request=Complete, responses=CompleteAnswer)
     def post(self, request: Request, pk: UUID) -> Response:
@@ -202,11 +201,11 @@ class CompleteView(APIView):
         return _remembering(actor.team_id, answer, answer.data.get("next", {}))
 
 
-class FailView(APIView):
+class FailView(TeamView):
     """It went wrong."""
 
     scopes = {"post": "tasks:work"}
-    idempotent_actions = frozenset({"post"})
+    own_once = frozenset({"post"})
 
     @extend_schema(request=Fail, responses=FailAnswer)
     def post(self, request: Request, pk: UUID) -> Response:
@@ -232,11 +231,11 @@ class FailView(APIView):
         )
 
 
-class ReleaseView(APIView):
+class ReleaseView(TeamView):
     """Somebody else may have it."""
 
     scopes = {"post": "tasks:work"}
-    idempotent_actions = frozenset({"post"})
+    own_once = frozenset({"post"})
 
     @extend_schema(request=Release, responses=ReleaseAnswer)
     def post(self, request: Request, pk: UUID) -> Response:

@@ -9,9 +9,8 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from guardian.http import StrictSerializer, TeamViewSet, actor_of, validated
+from guardian.http import StrictSerializer, TeamView, TeamViewSet, actor_of, validated
 from orchestrator import services
 from orchestrator.models import AgentExecution, AgentInstance
 
@@ -73,8 +72,8 @@ class InstanceViewSet(TeamViewSet):
         "health": "health",
         "runtime": "runtime",
         "agent": "agent_version__definition__slug",
-        "search": "name__icontains",
     }
+    searched = ("name",)
 
     @extend_schema(request=Why, responses=InstanceSerializer)
     @action(detail=True, methods=["post"])
@@ -110,7 +109,6 @@ class ExecutionViewSet(TeamViewSet):
     scopes = {"list": "agents:read", "retrieve": "agents:read"}
     filters = {
         "state": "state",
-        "state__in": "state__in",
         "kind": "kind",
         "task": "task_id",
         "ticket": "task__ticket_id",
@@ -118,7 +116,7 @@ class ExecutionViewSet(TeamViewSet):
     }
 
 
-class RuntimeStatusView(APIView):
+class RuntimeStatusView(TeamView):
     """What the runtime is doing now."""
 
     scopes = {"get": "agents:read"}
@@ -128,7 +126,7 @@ class RuntimeStatusView(APIView):
         return Response(services.runtime_status(actor=actor_of(request)))
 
 
-class RuntimeSwitchView(APIView):
+class RuntimeSwitchView(TeamView):
     """Start or stop placing work."""
 
     scopes = {"post": "runtime:operate"}

@@ -111,15 +111,14 @@ class PatternViewSet(TeamViewSet):
         "deprecate": "patterns:publish",
         "dry_run": "patterns:read",
     }
-    idempotent_actions = frozenset({"create"})
+    reading_posts = frozenset({"check", "dry_run"})
     filters: ClassVar[dict[str, str]] = {
         "id": "slug",
         "state": "state",
-        "state__in": "state__in",
         "version": "version",
-        "search": "name__icontains",
         "shipped": "team__isnull",
     }
+    searched = ("name",)
 
     def get_queryset(self) -> QuerySet[Any]:
         if getattr(self, "swagger_fake_view", False):
@@ -223,18 +222,15 @@ class RunViewSet(TeamViewSet):
         "cancel": "runs:write",
         "rerun": "patterns:execute",
     }
-    idempotent_actions = frozenset({"rerun"})
     filters: ClassVar[dict[str, str]] = {
         "state": "state",
-        "state__in": "state__in",
         "pattern": "pattern__slug",
         "version": "pattern__version",
         "ticket": "ticket_id",
         "task": "task_id",
         "started_by": "started_by_id",
         "error_code": "error_code",
-        "created_at__gte": "created_at__gte",
-        "created_at__lte": "created_at__lte",
+        "created_at": "created_at",
     }
 
     @extend_schema(responses=RunDetailSerializer)

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from guardian import errors
-from guardian.http import TeamViewSet, etag_of, validated, version_from
+from guardian.http import TeamViewSet, etag_of, validated
 from phases import services
 from phases.answers import GateAnswer, GateStatusAnswer, TransitionAnswer
 from phases.models import Task, Ticket, Workflow
@@ -63,10 +63,9 @@ class TicketViewSet(TeamViewSet):
         "cancel": "tickets:write",
         "reopen": "tickets:write",
     }
-    idempotent_actions = frozenset({"create", "transition", "add_artifact", "cancel", "reopen"})
+    version_required = frozenset({"partial_update"})
     filters = {
         "status": "status",
-        "status__in": "status__in",
         "phase": "phase__key",
         "column": "column__key",
         "workflow": "workflow__key",
@@ -74,8 +73,10 @@ class TicketViewSet(TeamViewSet):
         "label": "labels__contains",
         "blocked": "is_blocked",
         "number": "number",
-        "search": "title__icontains",
+        "created_at": "created_at",
+        "deadline": "deadline",
     }
+    searched = ("title",)
 
     @extend_schema(request=TicketCreate, responses={201: TicketSerializer})
     def create(self, request: Request) -> Response:
@@ -84,7 +85,7 @@ class TicketViewSet(TeamViewSet):
 
     @extend_schema(request=TicketPatch, responses=TicketSerializer)
     def partial_update(self, request: Request, pk: UUID) -> Response:
-        version = version_from(request, required=True)
+        version = self.version()
         changes = validated(TicketPatch, request.data)
         services.update_ticket(actor=self.actor, ticket_id=pk, version=version, changes=changes)
         return _ticket_response(pk)
@@ -93,7 +94,7 @@ class TicketViewSet(TeamViewSet):
     @action(detail=True, methods=["post"])
     def transition(self, request: Request, pk: UUID) -> Response:
         body = validated(Transition, request.data)
-        version = version_from(request, required=False)
+        version = self.version()
         try:
             moved = services.transition(actor=self.actor, ticket_id=pk, version=version, **body)
         except errors.DomainError as refusal:
@@ -196,7 +197,7 @@ class TicketViewSet(TeamViewSet):
     @action(detail=True, methods=["post"])
     def reopen(self, request: Request, pk: UUID) -> Response:
         """Take a failed or cancelled ticket up again, in the phase it was in."""
-        version = version_from(request, required=False)
+        version = self.version()
         reason = validated(Reason, request.data)["reason"]
         services.reopen_ticket(actor=self.actor, ticket_id=pk, reason=reason, version=version)
         return _ticket_response(pk)
@@ -214,10 +215,8 @@ class TaskViewSet(TeamViewSet):
         "cancel": "tickets:write",
         "retry": "tickets:write",
     }
-    idempotent_actions = frozenset({"create", "cancel", "retry"})
     filters = {
         "status": "status",
-        "status__in": "status__in",
         "phase": "phase__key",
         "ticket": "ticket_id",
         "holder": "holder_id",

@@ -1,21 +1,18 @@
 """The REST API of the board: what it shows, further cards, moves by hand."""
 
-from typing import Any
-
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from guardian import errors
-from guardian.http import actor_of, etag_of, once, validated, version_from
+from guardian.http import TeamView, actor_of, etag_of, validated
 from phases import board, services
 from phases.models import BoardColumn, Ticket, Workflow
 from phases.serializers import BoardCardsQuestion, MoveCard
 
 
-class BoardView(APIView):
+class BoardView(TeamView):
     """The whole board of a workflow, and the number its live frames go on from."""
 
     scopes = {"get": "tickets:read"}
@@ -30,7 +27,7 @@ class BoardView(APIView):
         return Response(board.snapshot(flow))
 
 
-class BoardCardsView(APIView):
+class BoardCardsView(TeamView):
     """The next fifty cards of a column, behind the last one a page shows."""
 
     scopes = {"get": "tickets:read"}
@@ -52,21 +49,18 @@ class BoardCardsView(APIView):
         return Response(board.more(column, after))
 
 
-class BoardMoveView(APIView):
+class BoardMoveView(TeamView):
     """Move a card, by hand."""
 
     scopes = {"post": "tickets:write"}
-    idempotent_actions = frozenset({"post"})
+    version_required = frozenset({"post"})
 
     @extend_schema(request=MoveCard, responses=OpenApiTypes.OBJECT)
     def post(self, request: Request) -> Response:
         body = validated(MoveCard, request.data)
         version = body.pop("version", None)
         if version is None:
-            version = version_from(request, required=True)
-        return once(self, request, lambda: self._move(request, version, body))
-
-    def _move(self, request: Request, version: int | None, body: dict[str, Any]) -> Response:
+            version = self.version()
         try:
             ticket = services.move_card(actor=actor_of(request), version=version, **body)
         except errors.DomainError as refusal:

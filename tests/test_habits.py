@@ -34,7 +34,6 @@ LONG_FILES = {
     "tools/api.py": "all routes of files, tools, runs and the sandbox",
     "guardian/admin.py": "one admin per model of guardian",
     "guardian/errors.py": "one catalogue: what is refused, and what helps",
-    "guardian/http.py": "what every API view shares; halves would always be read together",
     "phases/admin.py": "one admin per model of phases",
     "tools/services/executions.py": "every edge of one state machine",
     "tools/sandbox/supervisor.py": "a stand-alone script: it runs where nothing can be imported",
@@ -43,7 +42,7 @@ LONG_FILES = {
 WRITERS = {
     "guardian/outbox.py": "emit is how services write events",
     "guardian/relay.py": "stamps events and makes their deliveries",
-    "guardian/http.py": "an idempotent answer commits with its effect",
+    "guardian/idempotency.py": "an idempotent answer commits with its effect",
     "guardian/authority.py": "Lemnos's own user, made at first need",
     "guardian/hosts.py": "a worker's own heartbeat",
     "guardian/models/identity.py": "Django's own way to make a user, called by create_user",

@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -72,13 +72,13 @@ class FileViewSet(TeamViewSet):
         "meta": "tickets:read",
         "destroy": "tickets:write",
     }
+    own_once = frozenset({"create"})
     filters: ClassVar[dict[str, str]] = {"name": "name", "sha256": "sha256"}
 
     @extend_schema(
         request={"multipart/form-data": {"type": "object", "required": ["file"], "properties": {
             "file": {"type": "string", "format": "binary"}}}},
         responses={201: FileSerializer, 200: FileSerializer},
-        parameters=[OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)],
     )  # fmt: skip
     def create(self, request: Request) -> Response:
         """Upload one file of at most 20 MiB; the same bytes again answer the same id."""
@@ -150,11 +150,12 @@ class ToolViewSet(TeamViewSet):
     }
     filters: ClassVar[dict[str, str]] = {
         "name": "name",
-        "search": "name__icontains",
         "category": "category",
         "security_level": "security_level",
         "status": "status",
     }
+    searched = ("name",)
+    own_once = frozenset({"execute"})
 
     def get_queryset(self) -> QuerySet[Tool]:
         if getattr(self, "swagger_fake_view", False):
@@ -164,7 +165,6 @@ class ToolViewSet(TeamViewSet):
     @extend_schema(
         request=ExecuteSerializer,
         responses={201: ExecutionSerializer, 202: ExecutionSerializer},
-        parameters=[OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)],
     )
     def execute(self, request: Request, pk: UUID) -> Response:
         """Run the tool; waits up to `wait` seconds without holding a connection.
@@ -252,9 +252,7 @@ class ExecutionViewSet(TeamViewSet):
         return own_rows(self.actor, rows, "user")
 
     def page_of(self, rows: QuerySet[ToolExecution]) -> Response:
-        from guardian.http import Page
-
-        page = Page(self.request, self.filtered(rows))
+        page = self.page(rows)
         return page.response(list(ExecutionSerializer(page.rows, many=True).data))
 
     def _execution(self, pk: UUID) -> ToolExecution:
