@@ -81,7 +81,9 @@ READ_ONLY_SCOPES = frozenset(scope for scope in ALL_SCOPES if scope.endswith(":r
     "tokens:self"
 }
 DEFAULT_AUTHORITY = {"viewer": 1, "author": 2, "operator": 3, "admin": 4, "agent": 1}
-AUTHORITY_CEILING = {"viewer": 1, "author": 2, "operator": 4, "admin": 5, "agent": 4}
+AUTHORITY_CEILING = {"viewer": 1, "author": 2, "operator": 4, "admin": 5, "agent": 3}
+# An agent may guard only where somebody of the highest level says so.
+AGENT_GUARDIAN_CEILING = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,17 @@ class StrictJSONParser(parsers.JSONParser):
         if not isinstance(value, dict):
             raise errors.Invalid("The body must be a JSON object.", path="", reason="")
         check_storable(value)
-        return value
+        return _from_identity(value, (parser_context or {}).get("request"))
+
+
+def _from_identity(body: dict[str, Any], request: Any) -> dict[str, Any]:
+    """Team and level come from who asks: a body may repeat its own team, and claims no level."""
+    body.pop("authority", None)
+    if "team_id" in body:
+        actor = getattr(request, "auth", None)
+        if str(body.pop("team_id")).lower() != str(getattr(actor, "team_id", "")):
+            raise errors.NotFound("There is no such team here.")
+    return body
 
 
 def check_storable(value: Any) -> None:

@@ -248,7 +248,7 @@ class PackNotFound(DomainError):
 
     code = "pricing_pack_not_found"
     status = 500
-    remedy = "Build a price pack: POST /api/v1/costs/packs/build."
+    remedy = "Start Lemnos anew: the start builds the first price pack from the shipped prices."
 
 
 class Unavailable(DomainError):

@@ -1,6 +1,7 @@
 """Event kinds that guardian emits. Data keys in the comments."""
 
 TEAM_CREATED = "guardian.team.created"  # slug
+MEMBERSHIP_CHANGED = "guardian.membership.changed"  # user_id, before and after: role, authority
 TOKEN_CREATED = "guardian.token.created"  # noqa: S105  name, key_id, scopes
 TOKEN_REVOKED = "guardian.token.revoked"  # noqa: S105  key_id
 COST_CHARGED = "guardian.cost.charged"  # amount, task_id, ticket_id, provider, model

@@ -56,6 +56,14 @@ class DatabaseUnavailable(Unavailable):
     remedy = "Try again in a moment; if it lasts, an operator looks at /readyz and the log."
 
 
+class Timeout(DomainError):
+    """The answer took too long, so it was given up; nothing was changed."""
+
+    code = "timeout"
+    status = 504
+    remedy = "Ask for less at once: a smaller limit or a narrower filter."
+
+
 class InternalError(DomainError):
     """Something went wrong here; it has been logged under the request id."""
 

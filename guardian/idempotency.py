@@ -74,7 +74,8 @@ def run_once(
                 key=key,
                 request_hash=digest,
                 status=response.status_code,
-                body=_without_secrets(_plain_value(getattr(response, "data", None))),
+                # A text in the JSON: jsonb would put the members in an order of its own.
+                body=json.dumps(_kept(getattr(response, "data", None)), cls=JSONEncoder),
                 headers={k: v for k, v in response.headers.items() if k in _KEPT_HEADERS},
                 created_at=timezone.now(),
             )
@@ -85,7 +86,7 @@ def _replay(stored: IdempotencyKey, digest: str) -> Response:
     if stored.request_hash != digest:
         raise errors.IdempotencyKeyReused
     return Response(
-        stored.body,
+        json.loads(stored.body),
         status=stored.status,
         content_type=PROBLEM if stored.status >= 400 else None,
         headers={**stored.headers, "Idempotency-Replayed": "true"},
@@ -103,12 +104,8 @@ def _attempt(work: Callable[[], Response], on_error: Callable[[Exception], Respo
         return on_error(error)
 
 
-def _without_secrets(body: Any) -> Any:
+def _kept(body: Any) -> Any:
+    """The answer without what is shown only once."""
     if not isinstance(body, dict):
         return body
     return {k: REDACTED if k in SHOWN_ONCE and v else v for k, v in body.items()}
-
-
-def _plain_value(value: Any) -> Any:
-    """As the answer's own renderer writes it, so that a replay has the same bytes."""
-    return json.loads(json.dumps(value, cls=JSONEncoder))

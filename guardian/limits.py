@@ -14,6 +14,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from guardian.identity import client_address
+from guardian.middleware import is_of_the_api
 from guardian.problems import problem_response
 
 clock = time.time
@@ -21,7 +22,6 @@ log = structlog.get_logger(__name__)
 WINDOW_SECONDS = 60
 # A counter in memory is cheap; a slow Redis must not hold up a request.
 REDIS_SECONDS = 0.25
-LIMITED = "/api/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class RateLimitMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not request.path.startswith(LIMITED):
+        if not is_of_the_api(request):
             return self.get_response(request)
         verdict = _judge(request)
         if not verdict.allowed:

@@ -13,6 +13,8 @@ from guardian.errors import ReadOnly
 
 
 class RequestContextMiddleware:
+    """The caller's request id and trace go on in events, logs and jobs; the answer names both."""
+
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
@@ -20,10 +22,13 @@ class RequestContextMiddleware:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if context.is_safe_request_id(given) else uuid4().hex
         context.set_request_id(request_id)
+        trace = context.continued(request.headers.get("traceparent", ""))
+        context.set_traceparent(trace)
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        structlog.contextvars.bind_contextvars(request_id=request_id, trace_id=context.trace_id())
         response = self.get_response(request)
         response["X-Request-ID"] = request_id
+        response["traceparent"] = trace
         return response
 
 

@@ -81,6 +81,7 @@ def emit(
         after=redact(after) if after is not None else None,
         reason=reason,
         request_id=context.request_id(),
+        traceparent=context.traceparent(),
         source=source,
         created_at=timezone.now(),
     )
@@ -141,7 +142,7 @@ def emit_sql(rows: str, *, subject_label: str) -> str:
     SELECT e.id, %(team)s, e.kind, e.alias, 3, CASE WHEN e.acts THEN %(told_by)s::uuid END,
            CASE WHEN e.acts THEN %(told_kind)s ELSE 'system' END,
            CASE WHEN e.acts THEN %(told_authority)s::smallint END, '{subject_label}',
-           e.subject_id::text, e.data, '', %(told_request)s, '', 'internal',
+           e.subject_id::text, e.data, '', %(told_request)s, %(told_trace)s, 'internal',
            %(told_at)s + e.place * interval '1 microsecond', '', ''
       FROM {rows} e CROSS JOIN LATERAL (
            SELECT pg_notify('lemnos_outbox', '') WHERE e.id IS NOT NULL) woken
@@ -156,6 +157,7 @@ def teller(actor: Actor) -> dict[str, Any]:
         "told_kind": actor.kind,
         "told_authority": actor.authority,
         "told_request": context.request_id(),
+        "told_trace": context.traceparent(),
         "told_at": timezone.now(),
     }
 

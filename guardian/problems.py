@@ -1,6 +1,7 @@
 """Every failure leaves as application/problem+json (RFC 9457), whoever found it."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.db import DataError, OperationalError, transaction
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
+from psycopg.errors import QueryCanceled
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -33,9 +35,18 @@ def problem_body(
         "request_id": context.request_id(),
     }
     if remedy:
-        body["remedy"] = {"text": remedy}
+        body["remedy"] = {"text": remedy, **_call(remedy)}
     body.update(extra)
     return body
+
+
+_CALL = re.compile(r"\b(GET|POST|PUT|PATCH|DELETE) (/api/v1/[a-z0-9/_-]*[a-z0-9])(?![a-z0-9/_{-])")
+
+
+def _call(remedy: str) -> dict[str, str]:
+    """The request a remedy names, for programs; none where it needs an id to be filled in."""
+    found = _CALL.search(remedy)
+    return {"method": found[1], "href": found[2]} if found else {}
 
 
 def problem_handler(exc: Exception, ctx: dict[str, Any]) -> Response | None:
@@ -126,6 +137,8 @@ def _unstorable(exc: Exception) -> errors.DomainError | None:
 
 
 def _database_error(exc: OperationalError) -> errors.DomainError:
+    if isinstance(exc.__cause__, QueryCanceled):
+        return foreign_errors.Timeout()
     log.warning("database_unavailable", error=str(exc)[:200])
     return foreign_errors.DatabaseUnavailable()
 

@@ -117,6 +117,7 @@ def deliver_one(*, worker: str) -> bool:
         known = subscription(delivery.handler)
         started = time.perf_counter()
         context.set_request_id(delivery.event.request_id)
+        context.set_traceparent(delivery.event.traceparent)
         failure = None if known is None else _attempt(known.receiver, delivery.event)
         delivery.attempts += 1
         delivery.processed_by = worker

@@ -26,4 +26,6 @@ class EmbeddingUnavailable(Unavailable):
 
     code = "embedding_unavailable"
     retry_after = 60
-    remedy = "Search with mode hybrid or keyword, or repair the model: see GET /memory/status."
+    remedy = (
+        "Search with mode hybrid or keyword, or repair the model: see GET /api/v1/memory/status."
+    )

@@ -65,7 +65,7 @@ class CapabilityNotFound(NotFound):
     """No agent here has this capability."""
 
     code = "capability_not_found"
-    remedy = "GET /api/v1/capabilities lists those that are here."
+    remedy = "Use one of `available`, or start an agent that offers it."
 
 
 class CapabilityInputInvalid(Invalid):

@@ -26,6 +26,7 @@ from guardian.services.standing import (
 from guardian.services.teams import (
     create_team,
     create_user,
+    end_membership,
     ensure_admin,
     set_membership,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "create_team",
     "create_token",
     "create_user",
+    "end_membership",
     "ensure_admin",
     "ensure_bootstrap_token",
     "expire_locks",

@@ -1,10 +1,20 @@
 """Teams, users and what they are to each other."""
 
+from uuid import UUID
+
 from django.db import transaction
 
 from guardian import events
-from guardian.authority import AUTHORITY_CEILING, DEFAULT_AUTHORITY
-from guardian.errors import AlreadyExists, Invalid
+from guardian.authority import (
+    AGENT_GUARDIAN_CEILING,
+    AUTHORITY_CEILING,
+    DEFAULT_AUTHORITY,
+    SYSTEM,
+    Actor,
+    require_level,
+    require_scope,
+)
+from guardian.errors import AlreadyExists, Forbidden, Invalid, NotFound
 from guardian.models import Membership, Team, User
 from guardian.outbox import emit
 
@@ -38,17 +48,77 @@ def create_user(
 
 @transaction.atomic
 def set_membership(
-    *, user: User, team: Team, role: str, authority: int | None = None
+    *,
+    user: User,
+    team: Team,
+    role: str,
+    authority: int | None = None,
+    actor: Actor | None = None,
+    reason: str = "",
 ) -> Membership:
-    """Put a user into a team, or change what they are there. Raises Invalid above the ceiling."""
+    """Put a user into a team, or change what they are there.
+
+    `actor`: who does it, needs `team:admin` and gives at most their own level; without one it is
+    Lemnos itself. Raises Invalid above the role's ceiling, ScopeMissing, AuthorityTooLow.
+    """
     level = DEFAULT_AUTHORITY[role] if authority is None else authority
-    ceiling = AUTHORITY_CEILING[role] if user.kind != User.Kind.SERVICE else 5
+    before = Membership.objects.select_for_update().filter(user=user, team=team).first()
+    if actor is not None:
+        require_scope(actor, "team:admin")
+        require_level(actor, max(level, before.authority if before else 1))
+    ceiling = _ceiling(user, role, actor)
     if not 1 <= level <= ceiling:
         raise Invalid(path="authority", reason=f"must be from 1 to {ceiling} for role {role}")
+    if before is not None and (before.role, before.authority) == (role, level):
+        return before
     membership, _ = Membership.objects.update_or_create(
         user=user, team=team, defaults={"role": role, "authority": level}
     )
+    emit(
+        events.MEMBERSHIP_CHANGED,
+        subject=membership,
+        actor=actor,
+        team_id=team.pk,
+        before={"role": before.role, "authority": before.authority} if before else None,
+        after={"role": role, "authority": level},
+        reason=reason,
+        user_id=str(user.pk),
+    )
     return membership
+
+
+@transaction.atomic
+def end_membership(*, membership_id: UUID, actor: Actor, reason: str) -> None:
+    """Take a user out of a team: their tokens and sessions there end with the next request.
+
+    Raises NotFound, ScopeMissing, AuthorityTooLow, Forbidden.
+    """
+    require_scope(actor, "team:admin")
+    membership = Membership.objects.filter(pk=membership_id, team_id=actor.team_id).first()
+    if membership is None:
+        raise NotFound("There is no such membership here.")
+    require_level(actor, membership.authority)
+    if membership.user_id == actor.id:
+        raise Forbidden("Nobody takes themselves out of a team.", remedy="Ask another admin.")
+    emit(
+        events.MEMBERSHIP_CHANGED,
+        subject=membership,
+        actor=actor,
+        team_id=membership.team_id,
+        before={"role": membership.role, "authority": membership.authority},
+        reason=reason,
+        user_id=str(membership.user_id),
+    )
+    membership.delete()
+
+
+def _ceiling(user: User, role: str, actor: Actor | None) -> int:
+    if user.kind == User.Kind.SERVICE:
+        return SYSTEM
+    by_the_highest = actor is not None and actor.authority == SYSTEM
+    if role == Membership.Role.AGENT and by_the_highest:
+        return AGENT_GUARDIAN_CEILING
+    return AUTHORITY_CEILING[role]
 
 
 @transaction.atomic
