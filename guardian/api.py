@@ -1,4 +1,4 @@
-"""Guardian's part of the REST API: tokens and the event log."""
+"""Guardian's part of the REST API: tokens."""
 
 from typing import Any
 from uuid import UUID
@@ -11,8 +11,8 @@ from rest_framework.response import Response
 
 from guardian import errors, services
 from guardian.http import TeamViewSet, validated
-from guardian.models import ApiToken, Event, User
-from guardian.serializers import EventSerializer, Reason, TokenCreate, TokenSerializer
+from guardian.models import ApiToken, User
+from guardian.serializers import Reason, TokenCreate, TokenSerializer
 
 
 class TokenViewSet(TeamViewSet):
@@ -73,22 +73,3 @@ class TokenViewSet(TeamViewSet):
             actor=self.actor, token_id=pk, **validated(Reason, request.data)
         )
         return Response(TokenSerializer(token).data)
-
-
-class EventViewSet(TeamViewSet):
-    """What happened, in the order of its numbers."""
-
-    queryset = Event.objects.all()
-    serializer_class = EventSerializer
-    scopes = {"list": "events:read", "retrieve": "events:read"}
-    filters = {
-        "kind": "kind",
-        "alias": "alias",
-        "priority": "priority",
-        "actor": "actor_id",
-        "subject_label": "subject_label",
-        "subject_id": "subject_id",
-        "source": "source",
-        "since_seq": "seq__gt",
-        "created_at": "created_at",
-    }

@@ -127,10 +127,11 @@ class SelfReview(Forbidden):
 
 
 class KindReserved(Forbidden):
-    """Event kinds that begin with an app's name are reserved for Lemnos."""
+    """This kind of event is Lemnos's own, or not of the form that others may use."""
 
     code = "kind_reserved"
-    remedy = "Publish under a first word of your own, such as build.finished."
+    remedy = "Publish two or three words of a-z, 0-9 and _ with dots, as in build.finished."
+    example = {"kind": "phases.ticket.created"}
 
 
 class NotFound(DomainError):

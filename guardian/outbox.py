@@ -1,7 +1,7 @@
 """Telling what happened, hearing it, and deferring work: all inside the caller's transaction."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 
 from guardian import context
 from guardian.authority import Actor
+from guardian.errors import Invalid
 from guardian.events import alias_of
 from guardian.models import Event
 from guardian.prepared import run_prepared
@@ -23,6 +24,8 @@ PRIORITIES = {"critical": 1, "high": 2, "normal": 3, "low": 4}
 DATA_LIMIT_BYTES = 64 * 1024
 
 Receiver = Callable[[Event], None]
+# Of a batch of events those a receiver wants: asked once per batch, in the relay's transaction.
+Choice = Callable[[Sequence[Event]], Iterable[Event]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Subscription:
     name: str
     kind: str
     receiver: Receiver
+    choose: Choice | None = None
 
 
 _subscriptions: dict[str, Subscription] = {}
@@ -61,7 +65,38 @@ def emit(
 ) -> Event:
     """Write one event beside the change it tells of; it exists if and only if the change commits.
 
-    Raises OutsideTransaction.
+    Raises OutsideTransaction, Invalid for data above 64 KiB.
+    """
+    return emit_data(
+        kind,
+        data=data,
+        subject=subject,
+        actor=actor,
+        team_id=team_id,
+        priority=priority,
+        before=before,
+        after=after,
+        reason=reason,
+        source=source,
+    )
+
+
+def emit_data(
+    kind: str,
+    *,
+    data: dict[str, Any],
+    subject: models.Model | None = None,
+    actor: Actor | None = None,
+    team_id: UUID | None = None,
+    priority: str = "normal",
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+    reason: str = "",
+    source: str = Event.Source.INTERNAL,
+) -> Event:
+    """emit() with data whose keys are not ours to choose, such as what a program published.
+
+    Raises OutsideTransaction, Invalid for data above 64 KiB.
     """
     _require_transaction()
     if team_id is None:
@@ -108,6 +143,7 @@ _PLAIN = (
 
 def _insert(event: Event) -> None:
     """One round trip for the row and the hint; every change of state pays for this."""
+    check_size(event.data)
     arguments: dict[str, Any] = {name: getattr(event, name) for name in _PLAIN}
     for name in ("data", "before", "after"):
         value = getattr(event, name)
@@ -162,25 +198,43 @@ def teller(actor: Actor) -> dict[str, Any]:
     }
 
 
+def check_size(data: dict[str, Any], *, path: str = "data") -> None:
+    """Raises Invalid for data of more than 64 KiB as JSON in UTF-8."""
+    size = len(_compact(data).encode())
+    if size > DATA_LIMIT_BYTES:
+        raise Invalid(path=path, reason=f"is {size} bytes as JSON; at most {DATA_LIMIT_BYTES}")
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":"))
+
+
 def _dumps(value: Any) -> str:
     return json.dumps(value, cls=DjangoJSONEncoder)
 
 
-def on(kind: str) -> Callable[[Receiver], Receiver]:
-    """Register a receiver for a kind, or for every kind with `*`. It may hear late or twice."""
+def on(kind: str, *, choose: Choice | None = None) -> Callable[[Receiver], Receiver]:
+    """Register a receiver for a kind, or for every kind with `*`. It may hear late or twice.
+
+    `choose` narrows further: of a batch of events it returns those the receiver is to hear.
+    """
 
     def register(receiver: Receiver) -> Receiver:
         name = f"{receiver.__module__.removesuffix('.receivers')}.{receiver.__name__}"
         if name in _subscriptions and _subscriptions[name].receiver is not receiver:
             raise RuntimeError(f"two receivers are called {name}")
-        _subscriptions[name] = Subscription(name, kind, receiver)
+        _subscriptions[name] = Subscription(name, kind, receiver, choose)
         return receiver
 
     return register
 
 
-def subscriptions_for(kind: str) -> Iterable[Subscription]:
-    return [s for s in _subscriptions.values() if s.kind in {kind, "*"}]
+def hearers(events: Sequence[Event]) -> Iterator[tuple[Event, Subscription]]:
+    """Who is to hear which of these events."""
+    for told in list(_subscriptions.values()):
+        wanted = [event for event in events if told.kind in {event.kind, "*"}]
+        for event in told.choose(wanted) if told.choose and wanted else wanted:
+            yield event, told
 
 
 def subscription(name: str) -> Subscription | None:

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from guardian import context
 from guardian.models import Delivery, Event
-from guardian.outbox import subscription, subscriptions_for
+from guardian.outbox import hearers, subscription
 from guardian.services import log_error
 
 log = structlog.get_logger(__name__)
@@ -80,24 +80,23 @@ def stamp() -> int:
     seq, previous = head()
     now = timezone.now()
     stamps: list[tuple[Any, int, str, str]] = []
-    deliveries: list[Delivery] = []
     for event in batch:
         seq += 1
         event.seq = seq
         event.prev_hash, event.hash = previous, chain_hash(previous, event)
         stamps.append((event.pk, seq, previous, event.hash))
         previous = event.hash
-        deliveries.extend(
-            Delivery(
-                event=event,
-                handler=s.name,
-                priority=event.priority,
-                seq=seq,
-                next_at=now,
-                queued_at=now,
-            )
-            for s in subscriptions_for(event.kind)
+    deliveries = [
+        Delivery(
+            event=event,
+            handler=told.name,
+            priority=event.priority,
+            seq=event.seq or 0,
+            next_at=now,
+            queued_at=now,
         )
+        for event, told in hearers(batch)
+    ]
     with connection.cursor() as cursor:
         cursor.execute(_STAMP, [list(column) for column in zip(*stamps, strict=True)])
         cursor.execute("SELECT pg_notify('lemnos_seq', %s)", [str(seq)])

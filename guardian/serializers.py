@@ -2,7 +2,7 @@
 
 from rest_framework import serializers
 
-from guardian.models import ApiToken, Event
+from guardian.models import ApiToken
 from guardian.strict import StrictSerializer
 
 
@@ -35,29 +35,5 @@ class TokenSerializer(serializers.ModelSerializer[ApiToken]):
             "expires_at",
             "last_used_at",
             "revoked_at",
-            "created_at",
-        ]
-
-
-class EventSerializer(serializers.ModelSerializer[Event]):
-    class Meta:
-        model = Event
-        fields = [
-            "id",
-            "seq",
-            "kind",
-            "alias",
-            "priority",
-            "actor",
-            "actor_kind",
-            "authority",
-            "subject_label",
-            "subject_id",
-            "data",
-            "before",
-            "after",
-            "reason",
-            "request_id",
-            "source",
             "created_at",
         ]

@@ -4,12 +4,13 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
-from guardian import api, health, views
+from guardian import api, api_events, health, views
 from guardian.logins import throttled
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("tokens", api.TokenViewSet, "token")
-router.register("events", api.EventViewSet, "event")
+events = SimpleRouter(trailing_slash=False, use_regex_path=False)
+events.register("events", api_events.EventViewSet, "event")
 
 
 class SchemaView(SpectacularAPIView):
@@ -39,4 +40,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("docs/errors", views.error_pages, name="error-pages"),
     path("docs/errors/<str:code>", views.error_page, name="error-page"),
     path("api/v1/", include(router.urls)),
+    path("api/v1/", include(events.urls)),
+    path("api/", include((events.urls, "events-alias"))),
 ]

@@ -11,6 +11,7 @@ from orchestrator.models import (
     AgentDefinition,
     AgentExecution,
     AgentInstance,
+    AgentTrigger,
     AgentVersion,
     ExecutionPattern,
     PatternRun,
@@ -42,6 +43,16 @@ class AgentVersionAdmin(RecordAdmin):
     def publish(self, *, actor: Actor, row: AgentVersion, reason: str) -> None:
         """Fixes this version's content for good; agents may work by it from now on."""
         services.publish_version(version=row, actor=actor, reason=reason)
+
+
+@admin.register(AgentTrigger)
+class AgentTriggerAdmin(RecordAdmin):
+    icon = "bolt"
+    when_empty = "No published agent waits for events."
+    list_display = ["type", "definition", "agent_version", "priority", "filters"]
+    list_filter = ["priority", "team"]
+    list_select_related = ["agent_version__definition"]
+    search_fields = ["type", "definition__slug"]
 
 
 @admin.register(AgentInstance)

@@ -15,6 +15,7 @@ LIMIT_BYTES = 64 * 1024
 SEMVER = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$"
 
 Token = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
+Scalar = str | int | float | bool | None
 
 
 class DefinitionInvalid(Invalid):
@@ -42,6 +43,14 @@ class Goal(_Strict):
     description: str = Field(min_length=10)
 
 
+class Trigger(_Strict):
+    """What calls the agent: a dotted kind, whose last part may be `*`, and what it must hold."""
+
+    type: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*\.(\*|[a-z0-9_]+)$", max_length=100)
+    priority: Literal["critical", "high", "normal", "low"] = "normal"
+    filters: dict[str, Scalar | list[Scalar]] = Field(default={}, max_length=50)
+
+
 class Config(_Strict):
     max_parallel_tasks: int = Field(default=3, ge=1, le=100)
     auto_retry: bool = True
@@ -56,6 +65,7 @@ class Runtime(_Strict):
 class AgentSpec(_Strict):
     metadata: Metadata
     goal: Goal
+    triggers: list[Trigger] = Field(default=[], max_length=50)
     skills: list[Token] = Field(default=[], max_length=50)
     config: Config = Config()
     runtime: Runtime = Runtime()
@@ -96,6 +106,8 @@ def check(raw: Any) -> AgentSpec:
 def content_of(spec: AgentSpec) -> dict[str, Any]:
     """The normal form that is stored and hashed: every default written out."""
     content: dict[str, Any] = spec.model_dump(mode="json")
+    if not spec.triggers:
+        del content["triggers"]  # versions published before there were any keep their hash
     content["skills"] = sorted({skill.lower() for skill in spec.skills})
     return content
 

@@ -20,3 +20,5 @@ EXECUTION_STARTED = "orchestrator.agent.execution.started"  # task_id, ticket_id
 EXECUTION_FINISHED = "orchestrator.agent.execution.finished"  # task_id, ticket_id, agent, state
 DISPATCH_REFUSED = "orchestrator.dispatch.refused"  # task_id, ticket_id, code
 RUNTIME_SWITCHED = "orchestrator.runtime.switched"  # running
+
+EVENT_UNHANDLED = "orchestrator.event.unhandled"  # event_id, type

@@ -9,6 +9,7 @@ from guardian.outbox import on
 from memory import services as memory
 from orchestrator import events, services
 from orchestrator.services import attempt_id
+from orchestrator.services.routing import worth_routing
 from phases import events as phases_events
 from phases.models import Task
 from tools import events as tools_events
@@ -116,3 +117,8 @@ def _text(value: Any) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+@on("*", choose=worth_routing)
+def route_event(event: Event) -> None:
+    services.route(event=event)

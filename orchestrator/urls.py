@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 from rest_framework.routers import SimpleRouter
 
-from orchestrator import api, api_agents, api_patterns
+from orchestrator import api, api_agents, api_events, api_patterns
 
 runtime = SimpleRouter(trailing_slash=False, use_regex_path=False)
 runtime.register("instances", api_agents.InstanceViewSet, "agent-instance")
@@ -37,10 +37,20 @@ pattern_urls: list[URLPattern | URLResolver] = [
     path("runs/<uuid:pk>/cancel", runs({"post": "cancel"}), name="run-cancel"),
 ]
 
+event_urls: list[URLPattern | URLResolver] = [
+    path("publish", api_events.PublishView.as_view(), name="event-publish"),
+    path("types", api_events.TypesView.as_view(), name="event-types"),
+    path("alerts/blackscreen", api_events.BlackscreenView.as_view(), name="alert-blackscreen"),
+    path("alerts/device-offline", api_events.DeviceOfflineView.as_view(), name="alert-offline"),
+    path("builds/deployed", api_events.DeployedView.as_view(), name="build-deployed"),
+]
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include(pattern_urls)),
     path("api/v1/runtime/", include(runtime_urls)),
     path("api/runtime/", include((runtime_urls, "runtime-alias"))),
+    path("api/v1/events/", include(event_urls)),
+    path("api/events/", include((event_urls, "events-outside-alias"))),
     path("api/v1/tasks/claim", api.ClaimView.as_view(), name="claim"),
     path("api/v1/tasks/<uuid:pk>/claim", api.ClaimOneView.as_view(), name="claim-one"),
     path("api/v1/tasks/<uuid:pk>/heartbeat", api.HeartbeatView.as_view(), name="heartbeat"),

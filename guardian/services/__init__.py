@@ -1,7 +1,7 @@
 """The verbs of guardian: the only writers of its rows."""
 
 from guardian.services.actions import kill_switch_is_on, set_kill_switch
-from guardian.services.deliveries import park_delivery, retry_delivery
+from guardian.services.deliveries import park_delivery, replay_event, retry_delivery
 from guardian.services.errors import log_error, resolve_error
 from guardian.services.locks import (
     acquire_locks,
@@ -59,6 +59,7 @@ __all__ = [
     "newest_pack_id",
     "park_delivery",
     "release_locks_of_task",
+    "replay_event",
     "reserve_budget",
     "resolve_error",
     "retry_delivery",

@@ -9,11 +9,13 @@ from orchestrator.models.agents import (
 )
 from orchestrator.models.executions import AgentExecution
 from orchestrator.models.patterns import ExecutionPattern, PatternRun, StepRun
+from orchestrator.models.triggers import AgentTrigger
 
 __all__ = [
     "AgentDefinition",
     "AgentExecution",
     "AgentInstance",
+    "AgentTrigger",
     "AgentVersion",
     "ExecutionPattern",
     "PatternRun",

@@ -60,8 +60,14 @@ class AgentExecution(FSMModelMixin, TeamRow):
     task = models.ForeignKey(
         "phases.Task", models.CASCADE, null=True, blank=True, related_name="executions"
     )
+    # Unchecked by the database: an old event goes to the archive, its execution stays.
     event = models.ForeignKey(
-        "guardian.Event", models.PROTECT, null=True, blank=True, related_name="+"
+        "guardian.Event",
+        models.DO_NOTHING,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_constraint=False,
     )
     parent = models.ForeignKey(
         "self", models.SET_NULL, null=True, blank=True, related_name="children"

@@ -23,6 +23,13 @@ from orchestrator.services.patterns import (
     shown_pattern,
 )
 from orchestrator.services.rehearsal import dry_run
+from orchestrator.services.routing import (
+    Published,
+    event_types,
+    matching,
+    publish,
+    route,
+)
 from orchestrator.services.run_context import actor_of_run, build_ctx
 from orchestrator.services.runs import (
     cancel_run,
@@ -37,9 +44,11 @@ from orchestrator.services.runtime import (
     stop_agent,
     switch_runtime,
 )
+from orchestrator.services.triggers import refresh_triggers
 from orchestrator.services.waiting import sweep_runs, wake_runs
 
 __all__ = [
+    "Published",
     "actor_of_run",
     "agent_actor",
     "attempt_id",
@@ -50,22 +59,27 @@ __all__ = [
     "deprecate_pattern",
     "dispatch",
     "dry_run",
+    "event_types",
     "find_pattern",
     "finish_execution",
+    "matching",
     "offer_again",
     "open_demo_ticket",
     "pattern_versions",
     "pause_agent",
     "place",
+    "publish",
     "publish_pattern",
     "publish_version",
     "read_pattern",
+    "refresh_triggers",
     "register_pattern",
     "register_version",
     "renew_waiting_leases",
     "request_dispatch",
     "rerun",
     "resume_agent",
+    "route",
     "runtime_status",
     "seed_agents",
     "seed_patterns",

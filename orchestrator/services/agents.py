@@ -13,6 +13,7 @@ from orchestrator import agent_schema, events
 from orchestrator.agent_schema import AgentSpec
 from orchestrator.errors import VersionImmutable
 from orchestrator.models import AgentDefinition, AgentInstance, AgentVersion, RuntimeSwitch
+from orchestrator.services.triggers import newest_published, refresh_triggers
 from tools import services as tools
 
 BUILT_IN = ("repo_inventory", "repo_checks", "repo_report")
@@ -76,6 +77,7 @@ def publish_version(
         return version
     version.publish()
     version.save(update_fields=["state", "updated_at"])
+    refresh_triggers(definition=version.definition)
     emit(
         events.AGENT_PUBLISHED,
         subject=version,
@@ -85,12 +87,6 @@ def publish_version(
         version=version.version,
     )
     return version
-
-
-def newest_published(definition: AgentDefinition) -> AgentVersion | None:
-    """The published version with the highest precedence."""
-    published = definition.versions.filter(state=AgentVersion.State.PUBLISHED)
-    return max(published, key=lambda v: agent_schema.precedence(v.version), default=None)
 
 
 @transaction.atomic

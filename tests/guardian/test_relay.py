@@ -11,23 +11,6 @@ from guardian import outbox, relay
 from guardian.models import Delivery, ErrorLog, Event, Team
 
 
-@pytest.fixture
-def hear():
-    """Register a receiver for one test only."""
-    made: list[str] = []
-
-    def register(kind, receiver):
-        receiver.__module__ = "tests"
-        receiver.__name__ = f"receiver_{len(made)}_{id(receiver)}"
-        outbox.on(kind)(receiver)
-        made.append(f"tests.{receiver.__name__}")
-        return made[-1]
-
-    yield register
-    for name in made:
-        outbox._subscriptions.pop(name)
-
-
 @pytest.mark.django_db
 class TestEmit:
     def test_refuses_outside_a_transaction(self, settings):

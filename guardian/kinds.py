@@ -1,0 +1,62 @@
+"""Names of events: which are Lemnos's own, which the world outside may use, which match."""
+
+import re
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+
+from django.apps import apps
+
+from guardian.errors import KindReserved
+from guardian.events import ALIASES, APP_LABELS, alias_of
+
+LONGEST = 100
+PRIORITY_WORDS = {1: "critical", 2: "high", 3: "normal", 4: "low"}
+_OUTSIDE = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+){1,2}")
+
+
+@cache
+def own_kinds() -> frozenset[str]:
+    """Every kind that an app of Lemnos declares in its events.py."""
+    found: set[str] = set(ALIASES)
+    for config in apps.get_app_configs():
+        if config.label in APP_LABELS and find_spec(f"{config.name}.events"):
+            members = vars(import_module(f"{config.name}.events")).values()
+            found |= {
+                value
+                for value in members
+                if isinstance(value, str) and value.startswith(f"{config.label}.")
+            }
+    return frozenset(found)
+
+
+@cache
+def own_aliases() -> frozenset[str]:
+    """The names under which outside programs know our own kinds."""
+    return frozenset(alias for kind in own_kinds() if (alias := alias_of(kind)))
+
+
+def is_outside(kind: str) -> bool:
+    """Two or three dotted words, none of ours first, and no alias of ours."""
+    return (
+        len(kind) <= LONGEST
+        and _OUTSIDE.fullmatch(kind) is not None
+        and kind.partition(".")[0] not in APP_LABELS
+        and kind not in own_aliases()
+    )
+
+
+def require_outside(kind: str) -> None:
+    """Raises KindReserved."""
+    if not is_outside(kind):
+        raise KindReserved(kind=kind[:LONGEST])
+
+
+def patterns_for(*kinds: str | None) -> list[str]:
+    """What may be written to mean one of these kinds: `a.b.c` is also `a.b.*` and `a.*`."""
+    found: list[str] = []
+    for kind in filter(None, kinds):
+        words = kind.split(".")
+        found.append(kind)
+        found += [".".join(words[:end]) + ".*" for end in range(len(words) - 1, 0, -1)]
+    return list(dict.fromkeys(found))

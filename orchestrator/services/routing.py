@@ -1,0 +1,161 @@
+"""From what happened outside to the agents that want to hear of it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from guardian.authority import Actor
+from guardian.event_reads import kinds_of
+from guardian.events import alias_of
+from guardian.kinds import PRIORITY_WORDS, patterns_for, require_outside
+from guardian.models import Event
+from guardian.outbox import check_size, emit, emit_data
+from orchestrator import events
+from orchestrator.models import AgentExecution, AgentTrigger
+from orchestrator.trigger_filters import fits
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An event from outside and how many agents it calls."""
+
+    event: Event
+    matched: int
+
+    @property
+    def routed(self) -> bool:
+        return self.matched > 0
+
+
+@transaction.atomic
+def publish(
+    *,
+    actor: Actor,
+    kind: str,
+    payload: dict[str, Any],
+    priority: str = "normal",
+    source: str = Event.Source.API,
+) -> Published:
+    """Tell what happened outside; who hears of it is looked up in the same transaction.
+
+    With nobody to hear it, `event.unhandled` says so once. The work itself is queued by the
+    receiver of the event. Raises KindReserved, Invalid.
+    """
+    require_outside(kind)
+    check_size(payload, path="payload")
+    event = emit_data(kind, data=payload, actor=actor, priority=priority, source=source)
+    matched = len(matching(team_id=actor.team_id, kind=kind, data=event.data))
+    if not matched:
+        tell_unhandled(event)
+    return Published(event, matched)
+
+
+def tell_unhandled(event: Event) -> None:
+    """Nobody wants to hear of it: an event of its own, so that this is seen."""
+    emit(
+        events.EVENT_UNHANDLED,
+        subject=event,
+        team_id=event.team_id,
+        priority="low",
+        event_id=str(event.pk),
+        type=event.kind,
+    )
+
+
+def matching(*, team_id: UUID, kind: str, data: dict[str, Any]) -> list[AgentTrigger]:
+    """One trigger per agent that this event calls: its most urgent; by priority, then agent."""
+    candidates = (
+        AgentTrigger.objects.for_team(team_id)
+        .in_force()
+        .filter(type__in=patterns_for(kind, alias_of(kind)))
+        .select_related("definition", "agent_version")
+    )
+    found: dict[UUID, AgentTrigger] = {}
+    for trigger in candidates:
+        if trigger.definition_id not in found and fits(trigger.filters, data):
+            found[trigger.definition_id] = trigger
+    return list(found.values())
+
+
+@transaction.atomic
+def route(*, event: Event) -> int:
+    """Queue one execution for each agent the event calls. Returns how many are new.
+
+    Heard twice, it changes nothing: there is one execution per agent and event.
+    """
+    if event.team_id is None:
+        return 0
+    called = matching(team_id=event.team_id, kind=event.kind, data=event.data)
+    known = set(AgentExecution.objects.filter(event=event).values_list("definition_id", flat=True))
+    queued = [
+        AgentExecution(
+            team_id=event.team_id,
+            definition=trigger.definition,
+            agent_version=trigger.agent_version,
+            kind=AgentExecution.Kind.EVENT,
+            event=event,
+            priority=trigger.priority,
+            input=event.data,
+        )
+        for trigger in called
+        if trigger.definition_id not in known
+    ]
+    AgentExecution.objects.bulk_create(queued)
+    if not called and event.source == Event.Source.SCHEDULE:
+        tell_unhandled(event)
+    return len(queued)
+
+
+def worth_routing(batch: Sequence[Event]) -> list[Event]:
+    """Events from outside, and of our own those that a trigger of their team names."""
+    inner = [event for event in batch if event.source == Event.Source.INTERNAL and event.team_id]
+    names = {event.pk: patterns_for(event.kind, event.alias) for event in inner}
+    wanted = set(
+        AgentTrigger.objects.in_force()
+        .filter(
+            team_id__in={event.team_id for event in inner},
+            type__in={name for found in names.values() for name in found},
+        )
+        .values_list("team_id", "type")
+    )
+    return [
+        event
+        for event in batch
+        if event.source != Event.Source.INTERNAL
+        or any((event.team_id, name) in wanted for name in names.get(event.pk, ()))
+    ]
+
+
+def event_types(*, team_id: UUID) -> list[dict[str, Any]]:
+    """Kinds that happened or that an agent waits for, with who is called by them."""
+    triggers = list(AgentTrigger.objects.for_team(team_id).in_force().select_related("definition"))
+    counted = {row.kind: row for row in kinds_of(team_id=team_id, window=timedelta(hours=24))}
+    awaited = {t.type for t in triggers if not t.type.endswith(".*")}
+    covered = {name for kind in counted for name in (kind, alias_of(kind))}
+    return [
+        {
+            "type": kind,
+            "count_24h": counted[kind].count if kind in counted else 0,
+            "last_at": counted[kind].last_at if kind in counted else None,
+            "triggers": _called_by(kind, triggers),
+        }
+        for kind in sorted({*counted, *(awaited - covered)})
+    ]
+
+
+def _called_by(kind: str, triggers: Iterable[AgentTrigger]) -> list[dict[str, Any]]:
+    names = set(patterns_for(kind, alias_of(kind)))
+    return [
+        {
+            "agent": trigger.definition.slug,
+            "type": trigger.type,
+            "priority": PRIORITY_WORDS[trigger.priority],
+            "filters": trigger.filters,
+        }
+        for trigger in triggers
+        if trigger.type in names
+    ]
