@@ -1,5 +1,6 @@
 """Guardian in the operators' admin."""
 
+from importlib import import_module
 from typing import Any
 
 from django import forms
@@ -8,7 +9,11 @@ from django.contrib.auth.models import Group
 from django.db.models import F, QuerySet
 from django.http import HttpRequest
 
-from guardian import console, models, services
+from guardian import (
+    console,
+    models,
+    services,
+)
 from guardian.authority import GUARDIAN, Actor
 from guardian.operators import RecordAdmin, reasoned_action
 
@@ -269,6 +274,8 @@ class WorkerHostAdmin(RecordAdmin):
     list_display = ["name", "queues", "concurrency", "started_at", "heartbeat_at"]
     search_fields = ["name"]
 
+
+import_module("guardian.admin_schedules")  # registers itself
 
 console.page("API", icon="api", route="docs")
 console.tile(

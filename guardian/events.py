@@ -18,6 +18,9 @@ DELIVERY_RETRIED = "guardian.delivery.retried"  # handler, event_id
 DELIVERY_PARKED = "guardian.delivery.parked"  # handler, event_id
 ACTION_EXECUTED = "guardian.action.executed"  # kind, target_label, target_id
 ACTION_REVERTED = "guardian.action.reverted"  # kind, target_label, target_id
+SCHEDULE_CREATED = "guardian.schedule.created"  # name, kind_of_event, cron, enabled
+SCHEDULE_UPDATED = "guardian.schedule.updated"  # name; before, after
+SCHEDULE_DELETED = "guardian.schedule.deleted"  # name, kind_of_event, cron
 SANDBOX_FLOOR_LOWERED = "guardian.sandbox.floor_lowered"  # level
 
 # Names outside programs may use instead of the stored kind.

@@ -5,6 +5,8 @@ from procrastinate import JobContext
 from procrastinate.contrib.django import app
 from procrastinate.jobs import Status
 
+from guardian import services
+
 log = structlog.get_logger(__name__)
 
 STALLED_SECONDS = 30
@@ -29,3 +31,10 @@ async def rescue_stalled_jobs(context: JobContext, timestamp: int) -> None:
         else:
             await manager.retry_job(job)
             log.warning("job_rescued", job=job.id, task=job.task_name, attempts=job.attempts)
+
+
+@app.periodic(cron="* * * * * */10")
+@app.task(name="guardian.run_schedules", queue="system", queueing_lock="guardian.run_schedules")
+def run_schedules(timestamp: int) -> int:
+    """Tell the events whose time has come."""
+    return services.run_due_schedules()

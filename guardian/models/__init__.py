@@ -8,6 +8,7 @@ from guardian.models.host import WorkerHost
 from guardian.models.identity import ApiToken, Membership, Team, User
 from guardian.models.lock import ResourceLock
 from guardian.models.money import Budget, CostRecord, PricePack
+from guardian.models.schedule import ScheduledEvent
 
 __all__ = [
     "ApiToken",
@@ -21,6 +22,7 @@ __all__ = [
     "Membership",
     "PricePack",
     "ResourceLock",
+    "ScheduledEvent",
     "Team",
     "TeamQuerySet",
     "TeamRow",

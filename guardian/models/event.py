@@ -67,6 +67,12 @@ class Event(models.Model):
                 fields=["team", "-seq"],
                 condition=Q(kind="guardian.cost.charged"),
             ),
+            # Kinds from outside are not known beforehand; they are few among all events.
+            models.Index(
+                name="event_from_outside",
+                fields=["team", "kind", "-created_at"],
+                condition=~Q(source="internal"),
+            ),
             models.Index(name="event_of_subject", fields=["subject_id", "seq"]),
             BrinIndex(name="event_created", fields=["created_at"]),
         ]

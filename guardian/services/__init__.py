@@ -16,6 +16,14 @@ from guardian.services.money import (
     reserve_budget,
     settle_cost,
 )
+from guardian.services.schedules import (
+    create_schedule,
+    delete_schedule,
+    run_due_schedules,
+    run_schedule_now,
+    seed_schedules,
+    update_schedule,
+)
 from guardian.services.standing import (
     HOLDINGS_SQL,
     STANDING_SQL,
@@ -46,9 +54,11 @@ __all__ = [
     "break_lock",
     "build_first_pack",
     "charge",
+    "create_schedule",
     "create_team",
     "create_token",
     "create_user",
+    "delete_schedule",
     "end_membership",
     "ensure_admin",
     "ensure_bootstrap_token",
@@ -64,8 +74,12 @@ __all__ = [
     "resolve_error",
     "retry_delivery",
     "revoke_token",
+    "run_due_schedules",
+    "run_schedule_now",
+    "seed_schedules",
     "set_kill_switch",
     "set_membership",
     "settle_cost",
     "standing_of",
+    "update_schedule",
 ]

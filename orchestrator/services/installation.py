@@ -31,6 +31,7 @@ def bootstrap() -> Team:
         team = guardian.create_team(slug="main", name="Main")
     admin = guardian.ensure_admin(team=team, password=settings.ADMIN_PASSWORD)
     guardian.build_first_pack()
+    guardian.seed_schedules(team=team)
     tools.tell_lowered_floor()
     phases.seed_team(team=team)
     seed_patterns(strict=False)
