@@ -62,7 +62,7 @@ def claim_tasks(
     """Take up to `limit` ready tasks under a lease of `lease_seconds`, best first.
 
     An empty list means there is no work. Raises KillSwitchOn, TooManyLeases, and for a named
-    task TaskNotClaimable, BudgetExceeded or LockHeld.
+    task NotFound, TaskNotClaimable, BudgetExceeded or LockHeld.
     """
     want = Want(
         capabilities=tokens(capabilities),
@@ -92,6 +92,8 @@ def _claim(actor: Actor, want: Want) -> list[Claimed]:
     if left > 0:
         claimed += _claim_checked(actor, want, left)
     if want.task_id is not None and not claimed:
+        if not Task.objects.filter(pk=want.task_id, team_id=actor.team_id).exists():
+            raise NotFound("There is no such task here.")
         raise TaskNotClaimable(task_id=str(want.task_id))
     return claimed
 

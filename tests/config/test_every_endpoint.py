@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.urls import resolve
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
@@ -38,13 +39,19 @@ def address(path: str, operation: dict[str, Any]) -> str:
     return path
 
 
+def view_of(path: str, operation: dict[str, Any]) -> Any:
+    view: Any = resolve(address(path, operation)).func
+    return view.cls
+
+
 def body_of(operation: dict[str, Any]) -> dict[str, Any] | None:
     """The properties of its JSON body by name, or None."""
     content = operation.get("requestBody", {}).get("content", {})
     schema = content.get("application/json", {}).get("schema")
     if schema is None:
         return None
-    return resolved(schema).get("properties", {})
+    shapes = [resolved(each) for each in resolved(schema).get("oneOf", [schema])]
+    return {name: field for shape in shapes for name, field in shape.get("properties", {}).items()}
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
@@ -121,6 +128,23 @@ class TestEveryOperation:
                 body
             )
             assert "no_such_field" in [error["path"] for error in body["errors"]]
+
+    def test_takes_no_column_of_its_rows_that_it_does_not_describe(
+        self, path, method, operation, all_powerful
+    ):
+        known = body_of(operation)
+        model = getattr(getattr(view_of(path, operation), "queryset", None), "model", None)
+        if known is None or model is None or path in DOCUMENTS:
+            return
+        ignored = {"team_id", "authority"}  # identity says what they are
+        columns = {field.attname for field in model._meta.concrete_fields}
+        protected = columns - set(known) - ignored
+
+        answer = send(all_powerful, path, method, operation, dict.fromkeys(protected, "x"))
+
+        body = problem(answer)
+        if body["status"] != 404 or "{" not in path:
+            assert {e["path"] for e in body["errors"] if e["code"] == "unknown_field"} >= protected
 
     def test_names_the_field_whose_type_is_wrong(self, path, method, operation, all_powerful):
         for name, schema in (body_of(operation) or {}).items():

@@ -11,8 +11,8 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from guardian.authority import Actor, service_actor
-from guardian.errors import Invalid
+from guardian.authority import GUARDIAN, Actor, owns, service_actor
+from guardian.errors import Invalid, NotYours
 from guardian.outbox import defer, emit
 from guardian.services import log_error
 from guardian.storable import storable
@@ -431,7 +431,7 @@ def refuse_execution(*, execution_id: UUID, result_class: str, error: str) -> To
 def cancel_execution(*, execution_id: UUID, actor: Actor, reason: str) -> ToolExecution:
     """Cancel a pending run at once; ask a running one to stop.
 
-    Raises ExecutionNotFound, ExecutionNotOpen.
+    Raises ExecutionNotFound, NotYours, ExecutionNotOpen.
     """
     execution: ToolExecution | None = (
         ToolExecution.objects.select_for_update(of=("self",))
@@ -439,12 +439,14 @@ def cancel_execution(*, execution_id: UUID, actor: Actor, reason: str) -> ToolEx
         .filter(pk=execution_id, team_id=actor.team_id)
         .first()
     )
-    if execution is None or (execution.user_id != actor.id and actor.authority < 4):
-        raise ExecutionNotFound
+    if execution is None or not owns(actor, execution.user_id):
+        raise ExecutionNotFound  # an agent does not see those of others either
+    if execution.user_id != actor.id and actor.authority < GUARDIAN:
+        raise NotYours("Only who asked for this run may cancel it, or level 4.")
     if execution.status == "running":
         execution.cancel_requested_at = Now()
         execution.save(update_fields=["cancel_requested_at", "updated_at"])
-        return execution
+        return ToolExecution.objects.select_related("tool").get(pk=execution_id)
     if execution.status != "pending":
         raise ExecutionNotOpen(f"It is already {execution.status}.", allowed=[])
     execution.cancel()
@@ -453,7 +455,7 @@ def cancel_execution(*, execution_id: UUID, actor: Actor, reason: str) -> ToolEx
         update_fields=["status", "lease_until", "result_class", "completed_at", "updated_at"]
     )
     _emit_end(execution, actor, reason)
-    return execution
+    return ToolExecution.objects.select_related("tool").get(pk=execution_id)  # with its times
 
 
 @transaction.atomic

@@ -1,0 +1,172 @@
+"""One row of everything in a team, and a body for each request that needs one."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from guardian import hosts
+from guardian import services as guardian
+from guardian.authority import ROLE_SCOPES, Actor, service_actor
+from guardian.models import ApiToken, Event, Team
+from memory import services as memory
+from orchestrator import services as orchestrator
+from orchestrator.models import AgentExecution
+from phases import services as phases
+from phases.models import Task, Workflow
+from tests import factories
+from tests.orchestrator.pattern_factories import make_run_row
+from tools import services as tools
+from tools.models import Tool
+
+ROLES = {"viewer": 1, "operator": 4, "author": 2, "admin": 5}
+
+
+def client_of(actor: Actor) -> tuple[APIClient, ApiToken]:
+    """A program with all scopes of its user's role."""
+    token, text = guardian.create_token(
+        actor=service_actor(actor.team) if actor.kind == "agent" else actor,
+        user=actor.user,
+        name="matrix",
+        scopes=sorted(ROLE_SCOPES[actor.role]),
+    )
+    client = APIClient(raise_request_exception=False)
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {text}")
+    return client, token
+
+
+@dataclass
+class World:
+    """A team with its people and rows. `rows`: path in OpenAPI up to its parameter → value."""
+
+    team: Team
+    people: dict[str, Actor] = field(default_factory=dict)
+    rows: dict[str, Any] = field(default_factory=dict)
+    fence: int = 0
+
+    def address(self, path: str) -> str:
+        """The path with the ids of this team's rows."""
+        while "{" in path:
+            head, rest = path.split("{", 1)
+            value = self.rows[head]
+            path = f"{head}{value}{rest.split('}', 1)[1]}"
+        return path
+
+
+def make_world(slug: str) -> World:
+    """Everything an agent of this team can own is its own."""
+    team = factories.make_team(slug)
+    phases.seed_team(team=team)
+    tools.seed_team(team=team)
+    instances = orchestrator.seed_agents(team=team)
+    hosts.announce(queues=["agents"], concurrency=8)
+    made = World(team)
+    for role, level in ROLES.items():
+        made.people[role] = factories.make_actor(team, f"{slug}-{role}", role=role, authority=level)
+    for name in ("agent", "other_agent"):
+        made.people[name] = factories.make_actor(team, f"{slug}-{name}", role="agent", kind="agent")
+    agent, lead = made.people["agent"], made.people["operator"]
+
+    ticket = phases.open_ticket(actor=agent, title="A ship", workflow="software_development")
+    task = phases.create_task(actor=agent, ticket=ticket, task_type="look", title="Look")
+    [claim] = phases.claim_tasks(actor=agent, task_id=task.pk, capabilities=[], lease_seconds=600)
+    made.fence = claim.task.fence
+    artifact, _ = phases.add_artifact(
+        actor=agent, ticket_id=ticket.pk, artifact_type="note", path="", content="x" * 20
+    )
+    pattern = orchestrator.register_pattern(
+        text=json.dumps({**PATTERN, "id": f"{slug}-pattern"}), actor=made.people["admin"]
+    )[0]
+    made.rows |= {
+        "/api/v1/tickets/": ticket.pk,
+        "/api/v1/tasks/": task.pk,
+        f"/api/v1/tickets/{ticket.pk}/artifacts/": artifact.pk,
+        "/api/v1/files/": tools.store_file(actor=agent, name="a.txt", content=slug.encode())[0].pk,
+        "/api/v1/memory/records/": memory.store(actor=agent, text=f"Ships of {slug} sail").id,
+        "/api/v1/patterns/": pattern.slug,
+        "/api/v1/runs/": make_run_row(agent, pattern).pk,
+        "/api/v1/runtime/instances/": instances[0].pk,
+        "/api/v1/runtime/executions/": _execution(team, lead).pk,
+        "/api/v1/workflows/": Workflow.objects.get(team=team, key="default").pk,
+        "/api/v1/events/": Event.objects.filter(team=team).latest("id").pk,
+        "/api/v1/tokens/": client_of(agent)[1].pk,
+        "/api/v1/tools/": Tool.objects.get(name="count_lines").pk,
+        "/api/v1/tools/executions/": _tool_execution(agent),
+    }
+    return made
+
+
+def _execution(team: Team, lead: Actor) -> AgentExecution:
+    phases.open_ticket(
+        actor=lead, title="Look", workflow="repo_checkup", context={"source": {"kind": "self"}}
+    )
+    orchestrator.dispatch(team_id=team.pk)
+    return AgentExecution.objects.get(team=team)
+
+
+def _tool_execution(agent: Actor) -> UUID:
+    return tools.request_execution(
+        tool=Tool.objects.get(name="count_lines"), actor=agent, input={"text": "a"}, context={}
+    ).pk
+
+
+def bodies(made: World) -> dict[str, Any]:
+    """`method path` → a body that is right in itself."""
+    ticket, fence = str(made.rows["/api/v1/tickets/"]), made.fence
+    why = {"reason": "because the matrix asks"}
+    task = Task.objects.get(pk=made.rows["/api/v1/tasks/"])
+    return {
+        "post /api/v1/tickets": {"title": "Another ship"},
+        "patch /api/v1/tickets/{id}": {"title": "The same ship"},
+        "post /api/v1/tickets/{id}/cancel": why,
+        "post /api/v1/tickets/{id}/reopen": why,
+        "post /api/v1/tickets/{id}/transition": {"to_phase": "PHASE_REQUIREMENTS"},
+        "post /api/v1/tickets/{id}/artifacts": {"artifact_type": "other", "content": "y" * 20},
+        "post /api/v1/tickets/{id}/artifacts/{artifact_id}/verify": {"verdict": "confirm"},
+        "post /api/v1/tasks": {"ticket_id": ticket, "task_type": "look", "title": "Once more"},
+        "post /api/v1/tasks/{id}/cancel": why,
+        "post /api/v1/tasks/{id}/retry": why,
+        "post /api/v1/tasks/{id}/heartbeat": {"fence": fence},
+        "post /api/v1/tasks/{id}/complete": {"fence": fence, "result": {"summary": "done"}},
+        "post /api/v1/tasks/{id}/fail": {"fence": fence, "error": {"code": "x", "message": "y"}},
+        "post /api/v1/tasks/{id}/release": {"fence": fence, **why},
+        "post /api/v1/board/move": {"ticket_id": ticket, "column": task.ticket.column.key,
+                                    "version": task.ticket.version},
+        "post /api/v1/tokens": {"name": "mine", "scopes": ["tickets:read"]},
+        "post /api/v1/tokens/{id}/revoke": why,
+        "post /api/v1/memory/store": {"text": "A harbour has ships"},
+        "post /api/v1/memory/search": {"query": "ships", "mode": "keyword"},
+        "post /api/v1/patterns": PATTERN,
+        "post /api/v1/patterns/validate": PATTERN,
+        "post /api/v1/runs/{id}/cancel": why,
+        "post /api/v1/tools/{id}/execute": {"input": {"text": "a"}, "wait": 0},
+        "post /api/v1/tools/executions/{id}/cancel": why,
+    }  # fmt: skip
+
+
+PATTERN = {
+    "id": "matrix",
+    "name": "Matrix",
+    "inputs": {"source": {"type": "object", "default": {}}},
+    "steps": [
+        {
+            "id": "open", "agent": "workshop", "capability": "repo.open",
+            "args": {"source": "{{inputs.source}}"},
+        }
+    ],
+}  # fmt: skip
+QUERIES = {
+    "get /api/v1/board/cards": lambda made: {
+        "workflow": "software_development",
+        "column": "backlog",
+        "after": str(made.rows["/api/v1/tickets/"]),
+    },
+}
+
+
+def past(token: ApiToken) -> None:
+    ApiToken.objects.filter(pk=token.pk).update(expires_at=timezone.now() - timedelta(days=1))
