@@ -27,7 +27,7 @@ TOKEN_PEPPERS: dict[str, bytes] = {
         for item in env.list("LEMNOS_TOKEN_PEPPERS", ["t1:" + "00" * 32] if TESTING else [])
     )
 }
-WEBHOOK_KEY = env.str("LEMNOS_WEBHOOK_KEY", "")
+WEBHOOK_KEY = env.str("LEMNOS_WEBHOOK_KEY", "" if not TESTING else "only-for-tests" * 4)
 ADMIN_PASSWORD = env.str("LEMNOS_ADMIN_PASSWORD", "")
 BOOTSTRAP_TOKEN = env.str("LEMNOS_BOOTSTRAP_TOKEN", "")
 ENVIRONMENT = env.str("LEMNOS_ENVIRONMENT", "production")

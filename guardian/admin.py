@@ -10,6 +10,7 @@ from django.db.models import F, QuerySet
 from django.http import HttpRequest
 
 from guardian import (
+    admin_webhooks,  # noqa: F401  registers its own
     console,
     models,
     services,

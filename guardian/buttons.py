@@ -46,7 +46,8 @@ def reasoned_action(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make an admin's method a button. Its docstring is what the confirmation page explains.
 
-    The method is called with keyword arguments actor, row, reason and those of `fields`.
+    The method is called with keyword arguments actor, row, reason and those of `fields`. A text it
+    returns is shown to whoever pressed, once, in place of "Done".
     """
 
     def mark(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.core.checks import Warning as Caution
 
 from guardian.addresses import allowances
 
@@ -51,6 +52,19 @@ def egress_networks_can_be_read(**_: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register()
+def webhooks_have_a_key(**_: Any) -> list[CheckMessage]:
+    if settings.WEBHOOK_KEY:
+        return []
+    return [
+        Caution(
+            "LEMNOS_WEBHOOK_KEY is not set, so there can be no webhooks.",
+            hint="Start with script/server, or set it, the same on every host.",
+            id="guardian.W001",
+        )
+    ]
 
 
 @register()

@@ -281,6 +281,13 @@ class EgressFailed(Unavailable):
     example = {"why": "connect"}
 
 
+class WebhookKeyMissing(Unavailable):
+    """This installation has no key that secrets of webhooks could be derived from."""
+
+    code = "webhook_key_missing"
+    remedy = "Set LEMNOS_WEBHOOK_KEY, the same on every host; script/server does."
+
+
 class IsolationUnavailable(Unavailable):
     """No host here offers the isolation that this work needs."""
 

@@ -21,6 +21,13 @@ ACTION_REVERTED = "guardian.action.reverted"  # kind, target_label, target_id
 SCHEDULE_CREATED = "guardian.schedule.created"  # name, kind_of_event, cron, enabled
 SCHEDULE_UPDATED = "guardian.schedule.updated"  # name; before, after
 SCHEDULE_DELETED = "guardian.schedule.deleted"  # name, kind_of_event, cron
+WEBHOOK_CREATED = "guardian.webhook.created"  # name, kinds
+WEBHOOK_CHANGED = "guardian.webhook.changed"  # name, fields
+WEBHOOK_DELETED = "guardian.webhook.deleted"  # name
+WEBHOOK_ROTATED = "guardian.webhook.rotated"  # name, generation
+WEBHOOK_TESTED = "guardian.webhook.tested"  # name; goes to this webhook alone
+WEBHOOK_DISABLED = "guardian.webhook.disabled"  # name, failures
+WEBHOOK_REDELIVERED = "guardian.webhook.redelivered"  # webhook_id, event_id
 SANDBOX_FLOOR_LOWERED = "guardian.sandbox.floor_lowered"  # level
 
 # Names outside programs may use instead of the stored kind.

@@ -1,11 +1,13 @@
 """Guardian's background jobs: upkeep that any worker may do."""
 
+from uuid import UUID
+
 import structlog
 from procrastinate import JobContext
 from procrastinate.contrib.django import app
 from procrastinate.jobs import Status
 
-from guardian import services
+from guardian import courier, services
 
 log = structlog.get_logger(__name__)
 
@@ -38,3 +40,16 @@ async def rescue_stalled_jobs(context: JobContext, timestamp: int) -> None:
 def run_schedules(timestamp: int) -> int:
     """Tell the events whose time has come."""
     return services.run_due_schedules()
+
+
+@app.task(name="guardian.deliver_webhook", queue="hooks")
+def deliver_webhook(webhook_id: str) -> int:
+    """Tell one webhook what it is due."""
+    return courier.deliver_due(UUID(webhook_id))
+
+
+@app.periodic(cron="* * * * * */5")
+@app.task(name="guardian.sweep_webhooks", queue="system", queueing_lock="guardian.sweep_webhooks")
+def sweep_webhooks(timestamp: int) -> int:
+    """Retries whose time has come, and what was being sent when a worker died."""
+    return services.sweep_webhook_deliveries()

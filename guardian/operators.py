@@ -211,12 +211,14 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
             actor = self.actor_on(request, row)
             if not button.allowed_to(actor):
                 raise Forbidden
-            getattr(self, button.name)(actor=actor, row=row, **values)
+            said = getattr(self, button.name)(actor=actor, row=row, **values)
         except DomainError as refusal:
             text = f"{row}: {refusal.detail} {refusal.remedy_text}".strip()
             self.message_user(request, text, messages.ERROR)
         else:
-            self.message_user(request, f"{button.label}: {row}. Done.", messages.SUCCESS)
+            self.message_user(
+                request, f"{button.label}: {row}. {said or 'Done.'}", messages.SUCCESS
+            )
 
     def change_view(
         self,

@@ -4,11 +4,12 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
-from guardian import api, api_events, api_schedules, health, views
+from guardian import api, api_events, api_schedules, api_webhooks, health, views
 from guardian.logins import throttled
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("tokens", api.TokenViewSet, "token")
+router.register("webhooks", api_webhooks.WebhookViewSet, "webhook")
 events = SimpleRouter(trailing_slash=False, use_regex_path=False)
 events.register("events/schedules", api_schedules.ScheduleViewSet, "schedule")
 events.register("events", api_events.EventViewSet, "event")
@@ -41,6 +42,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("docs/errors", views.error_pages, name="error-pages"),
     path("docs/errors/<str:code>", views.error_page, name="error-page"),
     path("api/v1/", include(router.urls)),
+    path(
+        "api/v1/webhooks/<uuid:webhook_id>/deliveries",
+        api_webhooks.WebhookDeliveryViewSet.as_view({"get": "list"}),
+        name="webhook-deliveries",
+    ),
+    path(
+        "api/v1/webhooks/deliveries/<uuid:pk>/redeliver",
+        api_webhooks.WebhookDeliveryViewSet.as_view({"post": "redeliver"}),
+        name="webhook-redeliver",
+    ),
     path("api/v1/", include(events.urls)),
     path("api/", include((events.urls, "events-alias"))),
 ]

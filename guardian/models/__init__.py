@@ -9,6 +9,7 @@ from guardian.models.identity import ApiToken, Membership, Team, User
 from guardian.models.lock import ResourceLock
 from guardian.models.money import Budget, CostRecord, PricePack
 from guardian.models.schedule import ScheduledEvent
+from guardian.models.webhook import Webhook, WebhookDelivery
 
 __all__ = [
     "ApiToken",
@@ -27,6 +28,8 @@ __all__ = [
     "TeamQuerySet",
     "TeamRow",
     "User",
+    "Webhook",
+    "WebhookDelivery",
     "WorkerHost",
     "uuid7",
 ]

@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 from guardian import hosts
 from guardian import services as guardian
 from guardian.authority import ROLE_SCOPES, Actor, service_actor
-from guardian.models import ApiToken, Event, Team
+from guardian.models import ApiToken, Event, Team, WebhookDelivery
 from memory import services as memory
 from orchestrator import services as orchestrator
 from orchestrator.models import AgentExecution
@@ -94,6 +94,7 @@ def make_world(slug: str) -> World:
         "/api/v1/workflows/": Workflow.objects.get(team=team, key="default").pk,
         "/api/v1/events/": Event.objects.filter(team=team).latest("id").pk,
         "/api/v1/tokens/": client_of(agent)[1].pk,
+        **_webhook(made),
         "/api/v1/tools/": Tool.objects.get(name="count_lines").pk,
         "/api/v1/tools/executions/": _tool_execution(agent),
     }
@@ -106,6 +107,16 @@ def _execution(team: Team, lead: Actor) -> AgentExecution:
     )
     orchestrator.dispatch(team_id=team.pk)
     return AgentExecution.objects.get(team=team)
+
+
+def _webhook(made: World) -> dict[str, Any]:
+    webhook, _ = guardian.create_webhook(
+        actor=made.people["admin"], name="ci", url="https://hooks.example.com/", kinds=["a.*"]
+    )
+    event = guardian.send_test_event(actor=made.people["admin"], webhook_id=webhook.pk)
+    guardian.queue_webhook_deliveries(event=event)
+    delivery = WebhookDelivery.objects.get(webhook=webhook)
+    return {"/api/v1/webhooks/": webhook.pk, "/api/v1/webhooks/deliveries/": delivery.pk}
 
 
 def _tool_execution(agent: Actor) -> UUID:
@@ -150,6 +161,11 @@ def bodies(made: World) -> dict[str, Any]:
         "post /api/v1/runs/{id}/cancel": why,
         "post /api/v1/tools/{id}/execute": {"input": {"text": "a"}, "wait": 0},
         "post /api/v1/tools/executions/{id}/cancel": why,
+        "post /api/v1/webhooks": {"name": "new", "url": "https://a.example.com/", "kinds": ["*"]},
+        "patch /api/v1/webhooks/{id}": {"name": "renamed"},
+        "post /api/v1/webhooks/{id}/test": why,
+        "post /api/v1/webhooks/{id}/rotate-secret": why,
+        "post /api/v1/webhooks/deliveries/{id}/redeliver": why,
     }  # fmt: skip
 
 

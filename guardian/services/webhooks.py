@@ -1,0 +1,188 @@
+"""Who outside is told: the verbs on webhooks."""
+
+import re
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from guardian import events
+from guardian.authority import Actor, require_scope
+from guardian.errors import (
+    AlreadyExists,
+    IllegalTransition,
+    Invalid,
+    NotFound,
+    QuotaExceeded,
+    StaleVersion,
+)
+from guardian.models import Event, Webhook
+from guardian.outbox import emit
+from guardian.signatures import secret_of
+from guardian.targets import check_url
+
+SCOPE = "webhooks:write"
+MOST = 50  # per team: each event is matched against all of them
+MOST_KINDS = 50
+_KIND = re.compile(r"\*|[a-z0-9_]+(?:\.[a-z0-9_]+)*(?:\.\*)?")
+
+
+@transaction.atomic
+def create_webhook(
+    *, actor: Actor, name: str, url: str, kinds: list[str], enabled: bool = True
+) -> tuple[Webhook, str]:
+    """A new webhook and its secret, which is shown now and never again.
+
+    Raises ScopeMissing, Invalid, EgressRefused, AlreadyExists, QuotaExceeded, WebhookKeyMissing.
+    """
+    require_scope(actor, SCOPE)
+    _judge(actor, {"name": name, "url": url, "kinds": kinds})
+    if Webhook.objects.for_team(actor.team_id).count() >= MOST:
+        raise QuotaExceeded(
+            f"A team has at most {MOST} webhooks.", remedy="Delete one that is not needed."
+        )
+    webhook = Webhook.objects.create(
+        team=actor.team, name=name, url=url, kinds=kinds, enabled=enabled, created_by=actor.user
+    )
+    emit(events.WEBHOOK_CREATED, subject=webhook, actor=actor, name=name, kinds=kinds)
+    return webhook, secret_of(webhook.pk, webhook.generation)
+
+
+@transaction.atomic
+def change_webhook(
+    *,
+    actor: Actor,
+    webhook_id: UUID,
+    version: int | None = None,
+    reason: str = "",
+    **fields: Any,
+) -> Webhook:
+    """Change name, url, kinds or enabled; enabling it forgets its failures.
+
+    Raises NotFound, ScopeMissing, StaleVersion, Invalid, EgressRefused, AlreadyExists.
+    """
+    webhook = _locked(actor, webhook_id, version)
+    changed = {name: value for name, value in fields.items() if getattr(webhook, name) != value}
+    if not changed:
+        return webhook
+    _judge(actor, changed)
+    before = {name: getattr(webhook, name) for name in changed}
+    for name, value in changed.items():
+        setattr(webhook, name, value)
+    if changed.get("enabled") is True:
+        webhook.failures, webhook.disabled_reason = 0, ""
+    if changed.get("enabled") is False:
+        webhook.disabled_reason = reason or f"Disabled by {actor.name}."
+    webhook.version += 1
+    webhook.save()
+    emit(
+        events.WEBHOOK_CHANGED,
+        subject=webhook,
+        actor=actor,
+        reason=reason,
+        before=_without_paths(before),
+        after=_without_paths(changed),
+        name=webhook.name,
+        fields=sorted(changed),
+    )
+    return webhook
+
+
+@transaction.atomic
+def delete_webhook(
+    *, actor: Actor, webhook_id: UUID, version: int | None = None, reason: str = ""
+) -> None:
+    """Take a webhook away with all it was ever told.
+
+    Raises NotFound, ScopeMissing, StaleVersion.
+    """
+    webhook = _locked(actor, webhook_id, version)
+    emit(events.WEBHOOK_DELETED, subject=webhook, actor=actor, reason=reason, name=webhook.name)
+    webhook.delete()
+
+
+@transaction.atomic
+def rotate_webhook_secret(
+    *, actor: Actor, webhook_id: UUID, reason: str = ""
+) -> tuple[Webhook, str]:
+    """A new secret, shown once; the one before it signs as well for another 24 hours.
+
+    Raises NotFound, ScopeMissing, WebhookKeyMissing.
+    """
+    webhook = _locked(actor, webhook_id)
+    webhook.generation += 1
+    webhook.rotated_at = timezone.now()
+    webhook.version += 1
+    webhook.save(update_fields=["generation", "rotated_at", "version", "updated_at"])
+    emit(
+        events.WEBHOOK_ROTATED,
+        subject=webhook,
+        actor=actor,
+        reason=reason,
+        name=webhook.name,
+        generation=webhook.generation,
+    )
+    return webhook, secret_of(webhook.pk, webhook.generation)
+
+
+@transaction.atomic
+def send_test_event(*, actor: Actor, webhook_id: UUID, reason: str = "") -> Event:
+    """An event that goes to this webhook alone, by the way all others take.
+
+    Raises NotFound, ScopeMissing, IllegalTransition.
+    """
+    webhook = _locked(actor, webhook_id)
+    if not webhook.enabled:
+        raise IllegalTransition("This webhook is disabled; enable it first.", allowed=["enable"])
+    return emit(
+        events.WEBHOOK_TESTED, subject=webhook, actor=actor, reason=reason, name=webhook.name
+    )
+
+
+def _locked(actor: Actor, webhook_id: UUID, version: int | None = None) -> Webhook:
+    require_scope(actor, SCOPE)
+    webhook = (
+        Webhook.objects.for_team(actor.team_id)
+        .select_for_update(no_key=True)
+        .filter(pk=webhook_id)
+        .first()
+    )
+    if webhook is None:
+        raise NotFound("There is no such webhook.")
+    if version is not None and version != webhook.version:
+        raise StaleVersion(current_etag=f'"v{webhook.version}"')
+    return webhook
+
+
+def _judge(actor: Actor, fields: dict[str, Any]) -> None:
+    """Raises EgressRefused, Invalid, AlreadyExists."""
+    if "url" in fields:
+        check_url(fields["url"])
+    if "kinds" in fields:
+        _check_kinds(fields["kinds"])
+    if "name" in fields:
+        _check_name(actor, fields["name"])
+
+
+def _check_name(actor: Actor, name: str) -> None:
+    if Webhook.objects.for_team(actor.team_id).filter(name=name).exists():
+        raise AlreadyExists(f"This team has a webhook called {name} already.")
+
+
+def _check_kinds(kinds: list[str]) -> None:
+    if not 1 <= len(kinds) <= MOST_KINDS:
+        raise Invalid(path="kinds", reason=f"must name 1 to {MOST_KINDS} kinds; `*` is all")
+    for number, kind in enumerate(kinds):
+        if not _KIND.fullmatch(kind):
+            raise Invalid(
+                path=f"kinds[{number}]",
+                reason="must be a kind or alias, `a.*` for a family, or `*`",
+            )
+
+
+def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
+    """An address's path may be a secret; the event keeps where it leads, not how one gets in."""
+    if "url" not in values:
+        return values
+    return {**values, "url": str(check_url(values["url"])) + "/…"}
