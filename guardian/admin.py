@@ -205,7 +205,7 @@ class ResourceLockAdmin(RecordAdmin):
     when_empty = "Nobody holds a lock. Agents take them for what they change."
     list_display = ["resource_type", "resource_id", "mode", "state", "holder", "expires_at"]
     list_filter = ["state", "mode", "resource_type"]
-    search_fields = ["resource_id"]
+    search_fields = ["resource_id", "task_id"]
 
     @reasoned_action(
         label="Release",
@@ -215,8 +215,32 @@ class ResourceLockAdmin(RecordAdmin):
         fits=lambda lock: lock.state == models.ResourceLock.State.HELD,
     )
     def release(self, *, actor: Actor, row: models.ResourceLock, reason: str) -> None:
-        """Breaks this lock: whoever holds it is refused from now on by its old fence."""
+        """Breaks this lock: whoever holds it is refused from now on by its old fence.
+
+        Who waits for it first has it at once.
+        """
         services.break_lock(actor=actor, lock_id=row.pk, reason=reason)
+
+
+@admin.register(models.LockRequest)
+class LockRequestAdmin(RecordAdmin):
+    section = "Guard"
+    icon = "hourglass_top"
+    when_empty = "Nobody waits for a lock, and nobody ever had to."
+    list_display = ["resource_type", "resource_id", "mode", "state", "requester", "wait_until"]
+    list_filter = ["state", "priority", "mode", "resource_type"]
+    search_fields = ["resource_id", "task_id"]
+
+    @reasoned_action(
+        label="Cancel",
+        scope="locks:break",
+        level=GUARDIAN,
+        danger=True,
+        fits=lambda request: request.state == models.LockRequest.State.WAITING,
+    )
+    def cancel(self, *, actor: Actor, row: models.LockRequest, reason: str) -> None:
+        """Takes this place out of the line; those behind it move up. Its requester may ask anew."""
+        services.cancel_request(actor=actor, request_id=row.pk, reason=reason)
 
 
 @admin.register(models.PricePack)
@@ -308,3 +332,6 @@ console.tile(
     group="attention",
 )
 console.tile("Locks held", models.ResourceLock, where={"state__exact": "held"}, group="running")
+console.tile(
+    "Waiting for a lock", models.LockRequest, where={"state__exact": "waiting"}, group="running"
+)

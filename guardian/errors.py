@@ -178,6 +178,13 @@ class LockHeld(DomainError):
     remedy = "Wait until it is released, or ask the holder."
 
 
+class LockDeadlock(DomainError):
+    """To wait for this lock would close a circle of waiting: nobody in it could ever go on."""
+
+    code = "lock_deadlock"
+    remedy = "Release what you hold, then ask for all you need in one fixed order."
+
+
 class BudgetExceeded(DomainError):
     """A budget does not allow this much more."""
 

@@ -12,6 +12,10 @@ PACK_BUILT = "guardian.pack.built"  # asof_date, content_hash
 LOCK_ACQUIRED = "guardian.lock.acquired"  # resource_type, resource_id, mode, fence
 LOCK_RELEASED = "guardian.lock.released"  # resource_type, resource_id, reason
 LOCK_EXPIRED = "guardian.lock.expired"  # resource_type, resource_id
+LOCK_QUEUED = "guardian.lock.queued"  # resource_type, resource_id, mode, position
+LOCK_GRANTED = "guardian.lock.granted"  # resource_type, resource_id, mode, fence, request_id
+LOCK_CANCELLED = "guardian.lock.cancelled"  # resource_type, resource_id; the subject is a request
+LOCK_TIMED_OUT = "guardian.lock.timed_out"  # resource_type, resource_id; the subject is a request
 ERROR_LOGGED = "guardian.error.logged"  # error_type, component, severity
 ERROR_RESOLVED = "guardian.error.resolved"  # error_type, component, count
 DELIVERY_RETRIED = "guardian.delivery.retried"  # handler, event_id
@@ -34,8 +38,8 @@ SANDBOX_FLOOR_LOWERED = "guardian.sandbox.floor_lowered"  # level
 ALIASES = {
     LOCK_ACQUIRED: "resource.acquired",
     LOCK_RELEASED: "resource.released",
-    "guardian.lock.queued": "resource.queued",
-    "guardian.lock.granted": "resource.ready",
+    LOCK_QUEUED: "resource.queued",
+    LOCK_GRANTED: "resource.ready",
 }
 APP_LABELS = ("guardian", "phases", "tools", "memory", "orchestrator")
 

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 
 from guardian import errors
 from guardian.authority import Actor, actor_for, require_scope
+from guardian.fencing import keep_fences
 
 PUBLIC = "public"
 
@@ -92,6 +93,7 @@ class ScopePermission(BasePermission):
         if request.method not in {"GET", "HEAD", "OPTIONS"} and not actor.can_write:
             raise errors.Forbidden("This token may only read.")
         require_scope(actor, scope)
+        keep_fences(request, actor)
         return True
 
 

@@ -53,3 +53,12 @@ def deliver_webhook(webhook_id: str) -> int:
 def sweep_webhooks(timestamp: int) -> int:
     """Retries whose time has come, and what was being sent when a worker died."""
     return services.sweep_webhook_deliveries()
+
+
+# The sixth field is seconds: what the clock ended is granted on within half a minute even where
+# nobody asks for the resource again.
+@app.periodic(cron="* * * * * */30")
+@app.task(name="guardian.sweep_locks", queue="system", queueing_lock="guardian.sweep_locks")
+def sweep_locks(timestamp: int) -> None:
+    """End leases and waits that ran out, in all teams, and grant the lines behind them."""
+    services.sweep_locks()

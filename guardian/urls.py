@@ -4,12 +4,14 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
-from guardian import api, api_events, api_schedules, api_webhooks, health, views
+from guardian import api, api_events, api_locks, api_schedules, api_webhooks, health, views
 from guardian.logins import throttled
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("tokens", api.TokenViewSet, "token")
 router.register("webhooks", api_webhooks.WebhookViewSet, "webhook")
+router.register("locks/requests", api_locks.LockRequestViewSet, "lock-request")
+router.register("locks", api_locks.LockViewSet, "lock")
 events = SimpleRouter(trailing_slash=False, use_regex_path=False)
 events.register("events/schedules", api_schedules.ScheduleViewSet, "schedule")
 events.register("events", api_events.EventViewSet, "event")

@@ -6,7 +6,7 @@ from guardian.models.error import ErrorLog
 from guardian.models.event import Delivery, Event, IdempotencyKey
 from guardian.models.host import WorkerHost
 from guardian.models.identity import ApiToken, Membership, Team, User
-from guardian.models.lock import ResourceLock
+from guardian.models.lock import LockRequest, ResourceLock
 from guardian.models.money import Budget, CostRecord, PricePack
 from guardian.models.schedule import ScheduledEvent
 from guardian.models.webhook import Webhook, WebhookDelivery
@@ -20,6 +20,7 @@ __all__ = [
     "Event",
     "GuardianAction",
     "IdempotencyKey",
+    "LockRequest",
     "Membership",
     "PricePack",
     "ResourceLock",

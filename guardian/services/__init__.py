@@ -3,12 +3,23 @@
 from guardian.services.actions import kill_switch_is_on, set_kill_switch
 from guardian.services.deliveries import park_delivery, replay_event, retry_delivery
 from guardian.services.errors import log_error, resolve_error
-from guardian.services.locks import (
-    acquire_locks,
+from guardian.services.fences import check_fences, verify_fence
+from guardian.services.lock_ends import (
     break_lock,
-    expire_locks,
+    cancel_request,
+    release_all,
+    release_locks_of_instance,
     release_locks_of_task,
 )
+from guardian.services.lock_leases import Lease, release_lock, renew_lock
+from guardian.services.lock_queue import place_of, sweep_locks
+from guardian.services.lock_status import (
+    lock_conflicts,
+    lock_graph,
+    lock_status,
+    refresh_request,
+)
+from guardian.services.locks import acquire_lock, acquire_locks
 from guardian.services.money import (
     build_first_pack,
     charge,
@@ -66,16 +77,20 @@ from guardian.services.webhooks import (
 __all__ = [
     "HOLDINGS_SQL",
     "STANDING_SQL",
+    "Lease",
     "Letter",
     "Outcome",
     "Standing",
+    "acquire_lock",
     "acquire_locks",
     "authenticate_token",
     "break_lock",
     "build_first_pack",
     "call_courier_again",
+    "cancel_request",
     "change_webhook",
     "charge",
+    "check_fences",
     "create_schedule",
     "create_team",
     "create_token",
@@ -86,15 +101,23 @@ __all__ = [
     "end_membership",
     "ensure_admin",
     "ensure_bootstrap_token",
-    "expire_locks",
     "holds_anything",
     "kill_switch_is_on",
+    "lock_conflicts",
+    "lock_graph",
+    "lock_status",
     "log_error",
     "newest_pack_id",
     "park_delivery",
+    "place_of",
     "queue_webhook_deliveries",
     "redeliver",
+    "refresh_request",
+    "release_all",
+    "release_lock",
+    "release_locks_of_instance",
     "release_locks_of_task",
+    "renew_lock",
     "replay_event",
     "reserve_budget",
     "resolve_error",
@@ -110,8 +133,10 @@ __all__ = [
     "settle_cost",
     "settle_delivery",
     "standing_of",
+    "sweep_locks",
     "sweep_webhook_deliveries",
     "take_up_delivery",
     "update_schedule",
+    "verify_fence",
     "wanted_by_webhooks",
 ]

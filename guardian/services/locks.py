@@ -1,27 +1,258 @@
-"""Locks on named resources. The exclusion constraint decides; these verbs only ask."""
+"""Who gets a lock on a resource. The exclusion constraint decides; these verbs only ask."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, connection, transaction
-from django.db.backends.postgresql.psycopg_any import NumericRange
+from django.db import transaction
 from django.db.models.functions import Now
+from psycopg.types.json import Jsonb
 
-from guardian import events
-from guardian.authority import GUARDIAN, Actor, require_level, require_scope
-from guardian.errors import IllegalTransition, LockHeld, NotFound
-from guardian.models import ResourceLock
-from guardian.outbox import emit
-
-_ACQUIRE = """
-WITH key AS (
-    SELECT hashtextextended(%(team)s || '|' || %(type)s || '|' || %(id)s, 0) >> 1 AS h,
-           nextval('guardian_fence_seq') AS fence
+from guardian import events, holders, lock_sql
+from guardian.authority import Actor
+from guardian.errors import AlreadyExists, LockDeadlock, LockHeld
+from guardian.models import LockRequest, ResourceLock, uuid7
+from guardian.outbox import PRIORITIES, emit, teller
+from guardian.prepared import run_prepared
+from guardian.redaction import redact_text
+from guardian.services.lock_leases import Lease, extend, told_holders
+from guardian.services.lock_queue import (
+    Place,
+    database_time_in,
+    enter,
+    enter_known,
+    give,
+    hold_off,
+    is_alone,
+    key_named,
+    place_of,
+    settle,
 )
-SELECT h, fence, clock_timestamp() + make_interval(secs => %(seconds)s), clock_timestamp() FROM key
-"""
+from guardian.services.lock_waits import circle_of, one_at_a_time
+
+TRIES = 20  # each is lost only to somebody who took or freed the lock in that very moment
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody asks for, and how long they would wait for it."""
+
+    place: Place
+    priority: int
+    wait: bool
+    wait_seconds: int
+
+
+def acquire_lock(
+    *,
+    actor: Actor,
+    resource_type: str,
+    resource_id: str,
+    mode: str = "exclusive",
+    lease_seconds: int = 3600,
+    priority: str = "normal",
+    wait: bool = True,
+    wait_seconds: int = 3600,
+    task_id: UUID | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Lease | LockRequest:
+    """A lease on the resource, or a place in its line.
+
+    The same holder's lock for the same task in the same mode is renewed. For a task: it must be
+    the actor's, and with it the lock ends. Raises LockHeld (without `wait`), LockDeadlock,
+    AlreadyExists (waiting in another mode), and for a task NotFound, LeaseLost.
+    """
+    place = Place(
+        team_id=actor.team_id,
+        resource_type=resource_type,
+        resource_id=resource_id,
+        key=0,
+        mode=mode,
+        holder_id=actor.id,
+        task_id=task_id,
+        instance_id=None,
+        lease_seconds=lease_seconds,
+        metadata=dict(metadata or {}),
+    )
+    if is_alone() and mode == "exclusive" and task_id is None:
+        lease = _take_at_once(actor, place)
+        if lease is not None:
+            return lease
+    wish = Wish(place, PRIORITIES[priority], wait, wait_seconds)
+    return _acquire(actor, wish)
+
+
+def _take_at_once(actor: Actor, place: Place) -> Lease | None:
+    """One statement for the usual case, a free resource that nobody waits for."""
+    arguments = {
+        "lock": uuid7(),
+        "team": place.team_id,
+        "type": place.resource_type,
+        "id": place.resource_id,
+        "holder": place.holder_id,
+        "seconds": place.lease_seconds,
+        "metadata": Jsonb(place.metadata),
+        "event": uuid7(),
+        "told_type": place.resource_type,
+        "told_id": redact_text(place.resource_id),
+    }
+    rows = run_prepared(lock_sql.take_statement(), {**arguments, **teller(actor)})
+    return Lease(*rows[0]) if rows else None
+
+
+@transaction.atomic
+def _acquire(actor: Actor, wish: Wish) -> Lease | LockRequest:
+    place = replace(wish.place, instance_id=_instance_of(actor))
+    if place.task_id is not None:
+        holders.check_task(actor, place.task_id)
+    key = enter(
+        team_id=place.team_id,
+        resource_type=place.resource_type,
+        resource_id=place.resource_id,
+    )
+    wish = replace(wish, place=replace(place, key=key))
+    settle(key)
+    for _ in range(TRIES):
+        found = _renewed(wish.place) or _taken(actor, wish)
+        if found is not None:
+            return found
+        if not wish.wait:
+            raise lock_held(wish.place)
+        request = _in_line(wish) or _queued(actor, wish)
+        if request is not None:
+            return request
+    raise lock_held(wish.place)
+
+
+def _instance_of(actor: Actor) -> UUID | None:
+    if actor.kind != "agent":
+        return None
+    rows = run_prepared(holders.instance_sql(), {"holder": actor.id})
+    return rows[0][0] if rows else None
+
+
+def _renewed(place: Place) -> Lease | None:
+    mine = (
+        ResourceLock.objects.on_key(place.key)
+        .filter(holder_id=place.holder_id, task_id=place.task_id, mode=place.mode)
+        .filter(expires_at__gt=Now())
+        .first()
+    )
+    if mine is None:
+        return None
+    lease = extend(
+        lock_id=mine.pk,
+        team_id=mine.team_id,
+        holder_id=mine.holder_id,
+        fence=mine.fence,
+        seconds=place.lease_seconds,
+    )
+    return replace(lease, renewed=True) if lease else None
+
+
+def _taken(actor: Actor, wish: Wish) -> Lease | None:
+    """The lock, where nobody of the same or a higher priority waits and no holder is in the way."""
+    place = wish.place
+    line = LockRequest.objects.in_line(place.key)
+    if line.filter(priority__lte=wish.priority).exists():
+        return None
+    if ResourceLock.objects.on_key(place.key).filter(hold_off(place.mode)).exists():
+        return None
+    lock = give(place, contended=line.exists())
+    if lock is None:
+        return None
+    emit(
+        events.LOCK_ACQUIRED,
+        subject=lock,
+        actor=actor,
+        resource_type=lock.resource_type,
+        resource_id=lock.resource_id,
+        mode=lock.mode,
+        fence=lock.fence,
+    )
+    return Lease(lock.pk, lock.fence, lock.expires_at)
+
+
+def _in_line(wish: Wish) -> LockRequest | None:
+    """The place this requester has already; it waits on from now."""
+    place = wish.place
+    mine = (
+        LockRequest.objects.in_line(place.key)
+        .filter(requester_id=place.holder_id, task_id=place.task_id)
+        .first()
+    )
+    if mine is None:
+        return None
+    if mine.mode != place.mode:
+        raise AlreadyExists(
+            f"You wait for this resource already, for a lock that is {mine.mode}.",
+            remedy=f"Cancel that request first: DELETE /api/v1/locks/requests/{mine.pk}.",
+            request=str(mine.pk),
+        )
+    mine.wait_until = database_time_in(wish.wait_seconds)
+    mine.save(update_fields=["wait_until", "updated_at"])
+    return mine
+
+
+def _queued(actor: Actor, wish: Wish) -> LockRequest | None:
+    """A new place in the line; None where what it would wait for ended at this moment."""
+    place = wish.place
+    # Who gives a lock back without looking into the line waits here, and then looks.
+    holding = ResourceLock.objects.on_key(place.key).select_for_update(no_key=True).order_by("id")
+    held = [lock.pk for lock in holding]
+    line = LockRequest.objects.in_line(place.key)
+    blocked = ResourceLock.objects.filter(pk__in=held).filter(hold_off(place.mode)).exists()
+    if not blocked and not line.filter(priority__lte=wish.priority).exists():
+        return None
+    ResourceLock.objects.filter(pk__in=held).update(contended=True)
+    one_at_a_time(team_id=place.team_id)
+    number, now = run_prepared("SELECT guardian_next_fence(), clock_timestamp()", {})[0]
+    request = LockRequest(
+        team_id=place.team_id,
+        resource_type=place.resource_type,
+        resource_id=place.resource_id,
+        key=place.key,
+        mode=place.mode,
+        requester_id=place.holder_id,
+        task_id=place.task_id,
+        instance_id=place.instance_id,
+        priority=wish.priority,
+        number=number,
+        lease_seconds=place.lease_seconds,
+        queued_at=now,
+        wait_until=database_time_in(wish.wait_seconds),
+        metadata=place.metadata,
+    )
+    request.save(force_insert=True)
+    circle = circle_of(request)
+    if circle:
+        raise LockDeadlock(cycle=circle)
+    position, length = place_of(request=request)
+    emit(
+        events.LOCK_QUEUED,
+        subject=request,
+        actor=actor,
+        resource_type=place.resource_type,
+        resource_id=place.resource_id,
+        mode=place.mode,
+        line_priority=wish.priority,
+        position=position,
+        queue_length=length,
+    )
+    return request
+
+
+def lock_held(place: Place) -> LockHeld:
+    """The refusal for a resource that others hold or wait for, naming the holders."""
+    waiting = LockRequest.objects.in_line(place.key).count()
+    return LockHeld(
+        f"{place.resource_type} {place.resource_id} is locked.",
+        resource_type=place.resource_type,
+        resource_id=place.resource_id,
+        holders=told_holders(place.key),
+        queue_length=waiting,
+    )
 
 
 @transaction.atomic
@@ -32,161 +263,38 @@ def acquire_locks(
     wanted: Iterable[Mapping[str, Any]],
     lease_seconds: int = 3600,
 ) -> list[ResourceLock]:
-    """All of the wanted locks {resource_type, resource_id, mode} or none, in sorted order.
+    """All of the wanted locks {resource_type, resource_id, mode} or none, without waiting.
 
-    Raises LockHeld with the holders.
+    For whoever has just claimed the task in this transaction. Raises LockHeld with the holders.
     """
-    rows = sorted(wanted, key=lambda w: (str(w["resource_type"]), str(w["resource_id"])))
-    return [
-        _acquire(actor=actor, task_id=task_id, want=want, lease_seconds=lease_seconds)
-        for want in rows
+    instance_id = _instance_of(actor)
+    places = [
+        Place(
+            team_id=actor.team_id,
+            resource_type=str(want["resource_type"]),
+            resource_id=str(want["resource_id"]),
+            key=0,
+            mode=str(want.get("mode", "exclusive")),
+            holder_id=actor.id,
+            task_id=task_id,
+            instance_id=instance_id,
+            lease_seconds=lease_seconds,
+            metadata={},
+        )
+        for want in wanted
     ]
+    keyed = [
+        replace(place, key=key_named(place.team_id, place.resource_type, place.resource_id))
+        for place in places
+    ]
+    for key in enter_known(place.key for place in keyed):
+        settle(key)
+    return [_all_or_none(actor, place) for place in keyed]
 
 
-def _acquire(
-    *, actor: Actor, task_id: UUID | None, want: Mapping[str, Any], lease_seconds: int
-) -> ResourceLock:
-    resource_type, resource_id = str(want["resource_type"]), str(want["resource_id"])
-    mode = str(want.get("mode", "exclusive"))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _ACQUIRE,
-            {
-                "team": str(actor.team_id),
-                "type": resource_type,
-                "id": resource_id,
-                "seconds": lease_seconds,
-            },
-        )
-        row = cursor.fetchone()
-        assert row is not None  # noqa: S101  the statement always returns one row
-        key, fence, expires_at, now = row
-        # Verbs on one resource queue here, so an expired lease is freed before it is asked for.
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [key])
-    _expire(ResourceLock.objects.held().filter(key_range__contains=key, expires_at__lte=now))
-    slot = NumericRange(None, None) if mode == "exclusive" else NumericRange(fence, fence, "[]")
-    lock = ResourceLock(
-        team=actor.team,
-        resource_type=resource_type,
-        resource_id=resource_id,
-        key_range=NumericRange(key, key, "[]"),
-        slot=slot,
-        mode=mode,
-        holder=actor.user,
-        task_id=task_id,
-        fence=fence,
-        lease_seconds=lease_seconds,
-        expires_at=expires_at,
-        acquired_at=now,
-    )
-    try:
-        with transaction.atomic():
-            lock.save(force_insert=True)
-    except IntegrityError as error:
-        if "lock_is_exclusive_or_shared" not in str(error):
-            raise
-        raise LockHeld(
-            f"{resource_type} {resource_id} is locked.",
-            resource_type=resource_type,
-            resource_id=resource_id,
-            holders=_holders(key),
-        ) from error
-    emit(
-        events.LOCK_ACQUIRED,
-        subject=lock,
-        actor=actor,
-        resource_type=resource_type,
-        resource_id=resource_id,
-        mode=mode,
-        fence=fence,
-    )
-    return lock
-
-
-def _holders(key: int) -> list[dict[str, str]]:
-    held = ResourceLock.objects.held().filter(key_range__contains=key).select_related("holder")
-    return [{"id": str(lock.holder_id), "name": lock.holder.name} for lock in held]
-
-
-@transaction.atomic
-def release_locks_of_task(*, task_id: UUID, reason: str) -> int:
-    """Free every lock held for a task, in the transaction that ends its work."""
-    held = ResourceLock.objects.select_for_update().held().filter(task_id=task_id).order_by("id")
-    count = 0
-    for lock in held:
-        lock.release()
-        lock.released_at = _now()
-        lock.release_reason = reason
-        lock.save(update_fields=["state", "released_at", "release_reason", "updated_at"])
-        emit(
-            events.LOCK_RELEASED,
-            subject=lock,
-            resource_type=lock.resource_type,
-            resource_id=lock.resource_id,
-            reason=reason,
-        )
-        count += 1
-    return count
-
-
-@transaction.atomic
-def break_lock(*, actor: Actor, lock_id: UUID, reason: str) -> ResourceLock:
-    """End a lock, one's own or with `locks:break` and level 4 another's; its fence is then stale.
-
-    Raises NotFound, ScopeMissing, AuthorityTooLow, IllegalTransition.
-    """
-    lock = (
-        ResourceLock.objects.select_for_update().filter(pk=lock_id, team_id=actor.team_id).first()
-    )
-    if lock is None:
-        raise NotFound("There is no such lock.")
-    if lock.holder_id != actor.id:
-        require_scope(actor, "locks:break")
-        require_level(actor, GUARDIAN)
-    if lock.state != ResourceLock.State.HELD:
-        raise IllegalTransition(f"This lock is {lock.state} already.", allowed=[])
-    lock.release()
-    lock.released_at = _now()
-    lock.release_reason = reason[:200]
-    lock.save(update_fields=["state", "released_at", "release_reason", "updated_at"])
-    emit(
-        events.LOCK_RELEASED,
-        subject=lock,
-        actor=actor,
-        resource_type=lock.resource_type,
-        resource_id=lock.resource_id,
-        reason=reason,
-    )
-    return lock
-
-
-@transaction.atomic
-def expire_locks() -> int:
-    """End the leases that ran out, by the database clock."""
-    return _expire(ResourceLock.objects.held().filter(expires_at__lte=Now()))
-
-
-def _expire(queryset: Any) -> int:
-    count = 0
-    for lock in queryset.select_for_update(skip_locked=True):
-        lock.expire()
-        lock.released_at = _now()
-        lock.release_reason = "lease expired"
-        lock.save(update_fields=["state", "released_at", "release_reason", "updated_at"])
-        emit(
-            events.LOCK_EXPIRED,
-            subject=lock,
-            resource_type=lock.resource_type,
-            resource_id=lock.resource_id,
-        )
-        count += 1
-    return count
-
-
-def _now() -> datetime:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        row = cursor.fetchone()
-    assert row is not None  # noqa: S101  as above
-    moment: datetime = row[0]
-    return moment
+def _all_or_none(actor: Actor, place: Place) -> ResourceLock:
+    wish = Wish(place, PRIORITIES["normal"], wait=False, wait_seconds=0)
+    lease = _renewed(place) or _taken(actor, wish)
+    if lease is None:
+        raise lock_held(place)
+    return ResourceLock.objects.get(pk=lease.lock_id)

@@ -13,10 +13,12 @@ STANDING_SQL = """
                AND (team_id = %(team)s OR team_id IS NULL)) AS stopped,
     EXISTS (SELECT 1 FROM guardian_budget WHERE team_id = %(team)s) AS budgets
 """
-# Whether %(task)s has locks to free or money to settle at its end.
+# Whether %(task)s has locks or places in lines to free or money to settle at its end.
 HOLDINGS_SQL = """
    (EXISTS (SELECT 1 FROM guardian_resourcelock
              WHERE task_id = %(task)s AND released_at IS NULL)
+    OR EXISTS (SELECT 1 FROM guardian_lockrequest
+                WHERE task_id = %(task)s AND state = 'waiting')
     OR EXISTS (SELECT 1 FROM guardian_costrecord h
                 WHERE h.task_id = %(task)s AND h.kind = 'hold' AND NOT EXISTS (
                       SELECT 1 FROM guardian_costrecord r
@@ -39,5 +41,5 @@ def standing_of(*, team_id: UUID) -> Standing:
 
 
 def holds_anything(*, task_id: UUID) -> bool:
-    """Whether a task has locks to free or money to settle at its end."""
+    """Whether a task has locks, places in lines or money to settle at its end."""
     return bool(run_prepared(f"SELECT {HOLDINGS_SQL}", {"task": task_id})[0][0])
