@@ -47,6 +47,7 @@ class World:
     people: dict[str, Actor] = field(default_factory=dict)
     rows: dict[str, Any] = field(default_factory=dict)
     fence: int = 0
+    lock_fence: int = 0
 
     def address(self, path: str) -> str:
         """The path with the ids of this team's rows."""
@@ -97,8 +98,18 @@ def make_world(slug: str) -> World:
         **_webhook(made),
         "/api/v1/tools/": Tool.objects.get(name="count_lines").pk,
         "/api/v1/tools/executions/": _tool_execution(agent),
+        **_locks(made, agent, lead),
     }
     return made
+
+
+def _locks(made: World, agent: Actor, lead: Actor) -> dict[str, Any]:
+    """A lock of the agent's, and its place in the line for one of the operator's."""
+    held = guardian.acquire_lock(actor=agent, resource_type="dock", resource_id="1")
+    guardian.acquire_lock(actor=lead, resource_type="dock", resource_id="2")
+    waits = guardian.acquire_lock(actor=agent, resource_type="dock", resource_id="2")
+    made.lock_fence = held.fence
+    return {"/api/v1/locks/": held.lock_id, "/api/v1/locks/requests/": waits.pk}
 
 
 def _execution(team: Team, lead: Actor) -> AgentExecution:
@@ -152,6 +163,13 @@ def bodies(made: World) -> dict[str, Any]:
         "post /api/v1/events/alerts/device-offline": {"device_id": "d-1"},
         "post /api/v1/events/builds/deployed": {"version": "1", "userinterface": "web"},
         "post /api/v1/events/{id}/replay": why,
+        "post /api/v1/locks/acquire": {"resource_type": "dock", "resource_id": "3"},
+        "post /api/v1/locks/verify": {"resource_type": "dock", "resource_id": "1",
+                                      "fence": made.lock_fence},
+        "post /api/v1/locks/release-all": {"holder_id": str(made.people["agent"].id), **why},
+        "post /api/v1/locks/{id}/renew": {"fence": made.lock_fence},
+        "post /api/v1/locks/{id}/release": {"fence": made.lock_fence},
+        "post /api/v1/locks/{id}/break": why,
         "post /api/v1/tokens": {"name": "mine", "scopes": ["tickets:read"]},
         "post /api/v1/tokens/{id}/revoke": why,
         "post /api/v1/memory/store": {"text": "A harbour has ships"},
@@ -181,6 +199,7 @@ PATTERN = {
     ],
 }  # fmt: skip
 QUERIES = {
+    "get /api/v1/locks/status": lambda _: {"resource_type": "dock", "resource_id": "1"},
     "get /api/v1/board/cards": lambda made: {
         "workflow": "software_development",
         "column": "backlog",
