@@ -4,13 +4,15 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from django.http import StreamingHttpResponse
+from drf_spectacular.utils import OpenApiParameter, OpenApiTypes, extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from guardian import errors, event_reads, services
 from guardian.event_shapes import EventSerializer, Replay, ReplayAnswer, StatsAnswer
+from guardian.exports import csv_rows, in_order, jsonl
 from guardian.http import ListQuery, Page, TeamViewSet, is_whole_number, validated
 from guardian.models import Event
 from guardian.outbox import PRIORITIES
@@ -54,6 +56,7 @@ class EventViewSet(TeamViewSet):
         "retrieve": "events:read",
         "stats": "events:read",
         "replay": "system:operate",
+        "export": "audit:export",
     }
     filters = {
         "kind": "kind",
@@ -69,11 +72,38 @@ class EventViewSet(TeamViewSet):
     orderings = {"seq": "seq"}
 
     def page(self, rows: QuerySet[Any] | None = None) -> Page:
-        rows = self.get_queryset() if rows is None else rows
-        query = EventQuery(
+        query = self._query()
+        return query.page(query.filtered(self.get_queryset() if rows is None else rows))
+
+    def _query(self) -> EventQuery:
+        return EventQuery(
             self.request, Event, filters=self.filters, orderings=self.orderings, default="-id"
         )
-        return query.page(query.filtered(rows))
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:  # noqa: FBT001, FBT002  REST framework's own signature
+        """An export's `format` names no renderer: it writes itself."""
+        if self.action == "export":
+            return self.get_renderers()[0], "application/json"
+        return super().perform_content_negotiation(request, force)
+
+    @extend_schema(
+        parameters=[OpenApiParameter("format", str, enum=["csv", "jsonl"], default="jsonl")],
+        responses={
+            (200, "application/jsonl"): OpenApiTypes.STR,
+            (200, "text/csv"): OpenApiTypes.STR,
+        },
+    )
+    @action(detail=False, methods=["get"], pagination_class=None)
+    def export(self, request: Request) -> StreamingHttpResponse:
+        """All numbered events that the list's filters find, oldest first, as one file."""
+        wanted = request.query_params.get("format", "jsonl")
+        if wanted not in {"csv", "jsonl"}:
+            raise errors.BadFilter(path="format", reason="must be csv or jsonl")
+        found = in_order(self._query().filtered(Event.objects.for_team(self.actor.team_id)))
+        write, kind = (csv_rows, "text/csv") if wanted == "csv" else (jsonl, "application/jsonl")
+        answer = StreamingHttpResponse(write(found), content_type=f"{kind}; charset=utf-8")
+        answer["Content-Disposition"] = f'attachment; filename="events.{wanted}"'
+        return answer
 
     @extend_schema(parameters=[HOURS], responses=StatsAnswer)
     @action(detail=False, methods=["get"])

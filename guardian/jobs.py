@@ -62,3 +62,17 @@ def sweep_webhooks(timestamp: int) -> int:
 def sweep_locks(timestamp: int) -> None:
     """End leases and waits that ran out, in all teams, and grant the lines behind them."""
     services.sweep_locks()
+
+
+@app.periodic(cron="0 2 * * *")
+@app.task(name="guardian.check_ledger", queue="system", queueing_lock="guardian.check_ledger")
+def check_ledger(timestamp: int) -> bool:
+    """Prove the ledger; what is broken becomes a critical error."""
+    return services.check_ledger() is not None
+
+
+@app.periodic(cron="30 2 * * *")
+@app.task(name="guardian.archive_events", queue="system", queueing_lock="guardian.archive_events")
+def archive_events(timestamp: int) -> int:
+    """Move events beyond their time to files."""
+    return len(services.archive_old_events())

@@ -18,7 +18,7 @@ from guardian.errors import Invalid
 from guardian.events import alias_of
 from guardian.models import Event
 from guardian.prepared import run_prepared
-from guardian.redaction import redact
+from guardian.redaction import redact, redact_text
 
 PRIORITIES = {"critical": 1, "high": 2, "normal": 3, "low": 4}
 DATA_LIMIT_BYTES = 64 * 1024
@@ -114,7 +114,7 @@ def emit_data(
         data=redact(data),
         before=redact(before) if before is not None else None,
         after=redact(after) if after is not None else None,
-        reason=reason,
+        reason=redact_text(reason),
         request_id=context.request_id(),
         traceparent=context.traceparent(),
         source=source,

@@ -5,8 +5,11 @@ from typing import Any
 
 REDACTED = "[redacted]"
 _NAMES = re.compile(
-    r"(?i)(password|passwd|secret|authorization|cookie|api_?key|private_?key|^token$|_token$|pepper)"
+    r"(?i)(password|passwd|passphrase|secret|authorization|cookie|api[_-]?key|private[_-]?key"
+    r"|token$|pepper)"
 )
+# A fence is called `token` too, and is a number.
+_FENCES = re.compile(r"(?i)token$")
 _TOKEN = re.compile(r"\blem_[0-9A-Za-z]{12}\.[0-9A-Za-z_-]{20,}")
 # Begins at the separator: a scheme in front would be sought from each letter of a long word anew,
 # and every log line comes through here.
@@ -21,9 +24,7 @@ def redact(value: Any) -> Any:
     """The same shape with secret values replaced. Fences called `token` are numbers and stay."""
     if isinstance(value, dict):
         return {
-            key: REDACTED
-            if _NAMES.search(str(key)) and not isinstance(item, (int, float, bool, type(None)))
-            else redact(item)
+            key: REDACTED if _is_secret(str(key), item) else redact(item)
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
@@ -31,3 +32,10 @@ def redact(value: Any) -> Any:
     if isinstance(value, str):
         return redact_text(value)
     return value
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    """Whether nobody may read this; that there is none, or whether there is one, anybody may."""
+    if value is None or isinstance(value, bool) or not _NAMES.search(name):
+        return False
+    return not (isinstance(value, (int, float)) and _FENCES.search(name))

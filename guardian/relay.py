@@ -1,7 +1,5 @@
 """The relay: alone it numbers committed events, chains their hashes and runs the receivers."""
 
-import hashlib
-import json
 import random
 import select
 import socket
@@ -16,6 +14,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from guardian import context
+from guardian.chain import FIRST_HASH, chain_hash
 from guardian.models import Delivery, Event
 from guardian.outbox import hearers, subscription
 from guardian.services import log_error
@@ -24,7 +23,6 @@ log = structlog.get_logger(__name__)
 
 RELAY_LOCK_ID = 7310001
 BATCH = 500
-FIRST_HASH = "0" * 64
 MAX_ATTEMPTS = 8
 AGE_STEP_SECONDS = 30
 
@@ -42,27 +40,6 @@ SELECT id FROM guardian_delivery
                                        / {AGE_STEP_SECONDS})), seq, id
  LIMIT 1 FOR UPDATE SKIP LOCKED
 """  # noqa: S608  a constant of this module
-
-
-def chain_hash(prev_hash: str, event: Event) -> str:
-    """SHA-256 over the previous hash and the event as canonical JSON (sorted keys, no spaces)."""
-    content = {
-        "seq": event.seq,
-        "id": str(event.pk),
-        "team": str(event.team_id) if event.team_id else None,
-        "kind": event.kind,
-        "priority": event.priority,
-        "actor": str(event.actor_id) if event.actor_id else None,
-        "subject": [event.subject_label, event.subject_id],
-        "data": event.data,
-        "before": event.before,
-        "after": event.after,
-        "reason": event.reason,
-        "request_id": event.request_id,
-        "created_at": event.created_at.isoformat(),
-    }
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(prev_hash.encode() + text.encode()).hexdigest()
 
 
 def head() -> tuple[int, str]:
@@ -154,7 +131,7 @@ def _postpone(delivery: Delivery, failure: Exception) -> None:
             subject_id=str(delivery.event_id),
         )
         return
-    seconds = min(300.0, 2.0**delivery.attempts) * random.uniform(0.75, 1.25)  # noqa: S311  jitter
+    seconds = min(300.0, 2.0**delivery.attempts) * random.uniform(0.5, 1.0)  # noqa: S311  jitter
     delivery.next_at = timezone.now() + timedelta(seconds=seconds)
 
 

@@ -1,5 +1,7 @@
 """What happened: one append-only table that is history, audit and outbox at once."""
 
+from uuid import UUID
+
 import pgtrigger
 from django.contrib.postgres.indexes import BrinIndex
 from django.core.serializers.json import DjangoJSONEncoder
@@ -10,6 +12,9 @@ from guardian.models.base import uuid7
 
 
 class EventQuerySet(models.QuerySet["Event"]):
+    def for_team(self, team_id: UUID) -> "EventQuerySet":
+        return self.filter(team_id=team_id)
+
     def unstamped(self) -> "EventQuerySet":
         return self.filter(seq=None).order_by("created_at", "id")
 

@@ -4,6 +4,7 @@ from guardian.services.actions import kill_switch_is_on, set_kill_switch
 from guardian.services.deliveries import park_delivery, replay_event, retry_delivery
 from guardian.services.errors import log_error, resolve_error
 from guardian.services.fences import check_fences, verify_fence
+from guardian.services.ledger import archive_old_events, check_ledger
 from guardian.services.lock_ends import (
     break_lock,
     cancel_request,
@@ -83,6 +84,7 @@ __all__ = [
     "Standing",
     "acquire_lock",
     "acquire_locks",
+    "archive_old_events",
     "authenticate_token",
     "break_lock",
     "build_first_pack",
@@ -91,6 +93,7 @@ __all__ = [
     "change_webhook",
     "charge",
     "check_fences",
+    "check_ledger",
     "create_schedule",
     "create_team",
     "create_token",

@@ -94,6 +94,9 @@ def make_world(slug: str) -> World:
         "/api/v1/runtime/executions/": _execution(team, lead).pk,
         "/api/v1/workflows/": Workflow.objects.get(team=team, key="default").pk,
         "/api/v1/events/": Event.objects.filter(team=team).latest("id").pk,
+        "/api/v1/events/schedules/": guardian.create_schedule(
+            actor=made.people["admin"], name="Nightly", kind="ship.seen", cron="0 3 * * *"
+        ).pk,
         "/api/v1/tokens/": client_of(agent)[1].pk,
         **_webhook(made),
         "/api/v1/tools/": Tool.objects.get(name="count_lines").pk,
@@ -170,6 +173,10 @@ def bodies(made: World) -> dict[str, Any]:
         "post /api/v1/locks/{id}/renew": {"fence": made.lock_fence},
         "post /api/v1/locks/{id}/release": {"fence": made.lock_fence},
         "post /api/v1/locks/{id}/break": why,
+        "post /api/v1/events/schedules": SCHEDULE,
+        "put /api/v1/events/schedules/{id}": SCHEDULE,
+        "patch /api/v1/events/schedules/{id}": {"enabled": False},
+        "post /api/v1/events/schedules/{id}/run-now": why,
         "post /api/v1/tokens": {"name": "mine", "scopes": ["tickets:read"]},
         "post /api/v1/tokens/{id}/revoke": why,
         "post /api/v1/memory/store": {"text": "A harbour has ships"},
@@ -187,6 +194,7 @@ def bodies(made: World) -> dict[str, Any]:
     }  # fmt: skip
 
 
+SCHEDULE = {"name": "Hourly", "kind": "ship.seen", "cron": "0 * * * *"}
 PATTERN = {
     "id": "matrix",
     "name": "Matrix",

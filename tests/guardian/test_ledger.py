@@ -1,0 +1,329 @@
+"""The event log proves itself: in the database, in its archive, in an export."""
+
+import csv
+import hashlib
+import io
+import json
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+
+from guardian import audit, outbox, relay, services
+from guardian.chain import LedgerBroken
+from guardian.jobs import archive_events, check_ledger
+from guardian.models import Delivery, ErrorLog, Event
+from guardian.redaction import REDACTED
+
+OLD = timedelta(days=400)
+
+
+@pytest.fixture
+def told(team):
+    """Ten numbered events beside those of the team's own making."""
+    for number in range(10):
+        outbox.emit(
+            "phases.test.happened",
+            team_id=team.pk,
+            number=number,
+            ratio=0.1 * number,
+            text='ü\u2028 "x"',
+            before={"a": None},
+            after={"a": [1, {"b": True}]},
+            reason="because",
+        )
+    relay.run_once()
+    return list(Event.objects.stamped())
+
+
+@pytest.fixture
+def forced():
+    """SQL past the triggers, as only a superuser may."""
+
+    def run(statement, *arguments):
+        with connection.cursor() as cursor:
+            cursor.execute("SET session_replication_role = replica")
+            cursor.execute(statement, arguments)
+            cursor.execute("SET session_replication_role = DEFAULT")
+
+    return run
+
+
+def verified(capsys, *arguments) -> str:
+    call_command("audit_verify", *arguments)
+    return capsys.readouterr().out
+
+
+def aged(team, *, days):
+    """Events as they were written so long ago."""
+    for number in range(5):
+        Event.objects.create(
+            team=team,
+            kind="phases.test.happened",
+            data={"number": number},
+            created_at=timezone.now() - timedelta(days=days) + timedelta(seconds=number),
+        )
+
+
+@pytest.mark.django_db
+class TestVerify:
+    def test_names_count_and_head(self, told, capsys):
+        said = verified(capsys)
+
+        assert said.startswith(f"{len(told)} events (1 to {told[-1].seq}), head {told[-1].hash}")
+
+    def test_reads_page_by_page(self, told, monkeypatch, django_assert_num_queries):
+        monkeypatch.setattr(audit, "PAGE", 4)
+
+        with django_assert_num_queries(2 + len(told) // 4 + 1):
+            assert audit.verify().count == len(told)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "data = '{}'", "reason = 'other'", "kind = 'phases.test.denied'", "priority = 1",
+            "actor_id = NULL, subject_id = 'x'", "before = NULL", "after = '{\"a\": 1}'",
+            "request_id = 'r'", "created_at = created_at + interval '1 microsecond'",
+            "team_id = NULL", "hash = repeat('a', 64)", "prev_hash = repeat('a', 64)",
+        ],
+    )  # fmt: skip
+    def test_names_the_first_row_that_was_changed(self, told, forced, change):
+        victim = next(event for event in told if event.data.get("number") == 5)
+        statement = f"UPDATE guardian_event SET {change} WHERE seq = %s"  # noqa: S608  written above
+        forced(statement, victim.seq)
+
+        with pytest.raises(CommandError, match=rf"number {victim.seq}\b") as failed:
+            call_command("audit_verify")
+
+        assert failed.value.returncode == 1
+
+    @pytest.mark.parametrize("place", [0, 3, -2])
+    def test_names_the_first_row_that_is_missing(self, told, forced, place):
+        victim = told[place]
+        Delivery.objects.all().delete()
+        forced("DELETE FROM guardian_event WHERE seq = %s", victim.seq)
+
+        with pytest.raises(LedgerBroken) as broken:
+            audit.verify()
+
+        assert broken.value.seq == victim.seq
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "UPDATE guardian_event SET data = '{}'",
+            "UPDATE guardian_event SET seq = seq + 1",
+            "UPDATE guardian_event SET hash = ''",
+            "UPDATE guardian_event SET seq = NULL",
+            "DELETE FROM guardian_event",
+        ],
+    )
+    def test_the_database_itself_refuses_both(self, told, statement):
+        with (
+            pytest.raises(DatabaseError, match="append-only"),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(statement)
+
+    def test_each_night_a_broken_one_becomes_a_critical_error(self, told, forced):
+        assert check_ledger(0)
+        forced("UPDATE guardian_event SET reason = 'x' WHERE seq = %s", told[4].seq)
+
+        assert not check_ledger(0)
+
+        error = ErrorLog.objects.get(component="guardian.ledger")
+        assert error.severity == "critical"
+        assert f"number {told[4].seq}" in error.error_message
+        event = Event.objects.get(kind="guardian.ledger.broken")
+        assert (event.priority, event.data["seq"]) == (1, told[4].seq)
+
+
+@pytest.fixture
+def data_dir(settings, tmp_path):
+    settings.DATA_DIR = tmp_path
+    return tmp_path
+
+
+@pytest.mark.django_db
+class TestArchive:
+    @pytest.fixture
+    def old(self, team):
+        """Five events of long ago before the team's own of today."""
+        before = Event.objects.unstamped().count()
+        aged(team, days=400)
+        relay.stamp()
+        assert before
+        relay.run_once()
+        return list(Event.objects.filter(seq__lte=5).order_by("seq"))
+
+    def test_moves_old_events_and_their_deliveries_to_a_file_that_proves_itself(
+        self, old, data_dir, capsys, hear
+    ):
+        Delivery.objects.create(
+            event=old[0], handler="x", state="parked", seq=1,
+            next_at=timezone.now(), queued_at=timezone.now(),
+        )  # fmt: skip
+        newest = Event.objects.stamped().last()
+
+        assert archive_events(0) == 1
+        relay.run_once()
+
+        (path,) = (data_dir / "archive").iterdir()
+        assert path.name == "events-000000000001-000000000005.jsonl"
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert not Event.objects.filter(pk__in=[event.pk for event in old]).exists()
+        assert not Delivery.objects.filter(seq=1, handler="x").exists()
+        mark = Event.objects.get(kind="guardian.ledger.archived")
+        assert mark.data == {
+            "from_seq": 1,
+            "to_seq": 5,
+            "last_hash": old[-1].hash,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "file": path.name,
+        }
+        assert f"5 events (1 to 5), head {old[-1].hash}" in verified(capsys, "--archive", str(path))
+        assert f"({6} to {mark.seq})" in verified(capsys)
+        assert mark.seq > newest.seq
+
+    def test_a_second_archive_goes_on_where_the_first_ended(self, old, data_dir, capsys):
+        services.archive_old_events(most=2)
+        relay.run_once()
+
+        names = sorted(path.name for path in (data_dir / "archive").iterdir())
+        assert [name[7:32] for name in names] == [
+            "000000000001-000000000002",
+            "000000000003-000000000004",
+            "000000000005-000000000005",
+        ]
+        assert "(6 to " in verified(capsys)
+        for name in names:
+            verified(capsys, "--archive", str(data_dir / "archive" / name))
+
+    @pytest.mark.parametrize("change", ["content", "line", "end", "begin", "rubbish", "empty"])
+    def test_a_changed_file_is_found(self, old, data_dir, change):
+        services.archive_old_events()
+        (path,) = (data_dir / "archive").iterdir()
+        lines = path.read_text().splitlines(keepends=True)
+        changed = {
+            "content": [*lines[:2], lines[2].replace('"number":2', '"number":3'), *lines[3:]],
+            "line": [*lines[:2], *lines[3:]],
+            "end": lines[:-1],
+            "begin": lines[1:],
+            "rubbish": [*lines[:2], "{}\n", *lines[3:]],
+            "empty": [],
+        }[change]
+        path.write_text("".join(changed))
+
+        if change == "begin":  # whole in itself, but not as it was written
+            assert audit.verify_archive(path).from_seq == 2
+            return
+        with pytest.raises(LedgerBroken) as broken:
+            audit.verify_archive(path)
+        wanted = {"content": 3, "line": 3, "end": 4, "rubbish": 3, "empty": 0}[change]
+        assert broken.value.seq == wanted
+
+    def test_a_broken_ledger_is_not_archived(self, old, data_dir, forced):
+        forced("UPDATE guardian_event SET reason = 'x' WHERE seq = 3")
+
+        assert services.archive_old_events() == []
+
+        assert Event.objects.filter(seq__lte=5).count() == 5
+        assert list((data_dir / "archive").iterdir()) == []
+        assert ErrorLog.objects.get(component="guardian.ledger").severity == "critical"
+
+    def test_what_is_young_stays_and_so_does_all_behind_it(self, old, data_dir, settings):
+        settings.EVENT_RETENTION_DAYS = 401
+        assert services.archive_old_events() == []
+
+        settings.EVENT_RETENTION_DAYS = 0
+        assert services.archive_old_events(now=timezone.now() + 10 * OLD) == []
+
+    def test_work_that_is_not_done_keeps_its_event(self, old, data_dir):
+        Delivery.objects.create(
+            event=old[2], handler="x", seq=3, next_at=timezone.now(), queued_at=timezone.now()
+        )
+
+        services.archive_old_events()
+
+        assert Event.objects.order_by("seq").values_list("seq", flat=True).first() == 3
+
+    def test_a_deleted_prefix_is_found_after_an_archive_too(self, old, data_dir, forced):
+        services.archive_old_events()
+        Delivery.objects.all().delete()
+        forced("DELETE FROM guardian_event WHERE seq = 6")
+
+        with pytest.raises(LedgerBroken) as broken:
+            audit.verify()
+
+        assert broken.value.seq == 6
+
+
+@pytest.mark.django_db
+class TestExport:
+    def test_jsonl_proves_itself(self, api, admin, told, tmp_path):
+        answer = api(admin).get("/api/v1/events/export?format=jsonl")
+
+        assert answer["Content-Disposition"] == 'attachment; filename="events.jsonl"'
+        path = tmp_path / "events.jsonl"
+        path.write_bytes(answer.getvalue())
+        rows = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
+        assert [row["seq"] for row in rows] == [event.seq for event in told if event.team_id]
+        assert rows[-1]["hash"] == told[-1].hash
+
+    def test_csv_is_a_table_without_formulas(self, api, admin, team):
+        outbox.emit("phases.test.happened", team_id=team.pk, reason="=1+1", a='x,"y"\n')
+        relay.run_once()
+
+        answer = api(admin).get("/api/events/export?format=csv&kind=test.happened")
+
+        assert answer["Content-Type"] == "text/csv; charset=utf-8"
+        (row,) = csv.DictReader(io.StringIO(answer.getvalue().decode(), newline=""))
+        assert json.loads(row["data"]) == {"a": 'x,"y"\n'}
+        assert row["reason"] == "'=1+1"
+
+    def test_shows_the_own_team_alone_and_needs_its_scope(self, api, lead, outsider, told):
+        assert api(lead).get("/api/v1/events/export").json()["code"] == "scope_missing"
+        foreign = api(outsider).get("/api/v1/events/export").getvalue().decode()
+        assert "test.happened" not in foreign
+
+    def test_refuses_another_format_or_filter(self, api, admin):
+        for query in ("format=xml", "colour=red"):
+            answer = api(admin).get(f"/api/v1/events/export?{query}")
+            assert (answer.status_code, answer.json()["code"]) == (400, "bad_filter")
+
+
+@pytest.mark.django_db
+class TestRedaction:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "password", "PASSWORD", "db_password", "secret", "client_secret", "token",
+            "access_token", "accessToken", "Authorization", "cookie", "Set-Cookie", "api_key",
+            "x-api-key", "apiKey",
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("value", ["canary", ["canary"], {"deep": "canary"}])
+    def test_values_under_telling_names_are_gone_however_deep(self, name, value):
+        nested = {"a": [{"b": {name: value, "kept": 1}}]}
+        event = outbox.emit_data(
+            "phases.test.happened", data=nested, before=nested, after={name: value}
+        )
+
+        event = Event.objects.get(pk=event.pk)
+        for found in (event.data, event.before):
+            assert found == {"a": [{"b": {name: REDACTED, "kept": 1}}]}
+        assert event.after == {name: REDACTED}
+
+    def test_a_number_is_a_secret_too_unless_it_is_a_fence(self):
+        event = outbox.emit_data("phases.test.happened", data={"password": 1234, "token": 7})
+
+        assert Event.objects.get(pk=event.pk).data == {"password": REDACTED, "token": 7}
+
+    def test_a_reason_names_no_token(self):
+        said = "used lem_abcdefghijkl.0123456789abcdefghijklmno by mistake"
+        event = outbox.emit("phases.test.happened", reason=said)
+
+        assert Event.objects.get(pk=event.pk).reason == f"used {REDACTED} by mistake"
