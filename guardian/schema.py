@@ -100,7 +100,7 @@ class LemnosSchema(AutoSchema):
         )
 
     def _get_paginator(self) -> Any:
-        return Pages() if self._is_paged() else None
+        return Pages()  # arrays that come whole have the same shape, their `next` is null
 
     def _is_paged(self) -> bool:
         """Lists of a set of rows; other arrays come whole."""
@@ -172,4 +172,17 @@ def api_only(endpoints: list[Any]) -> list[Any]:
 def add_problem(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """The shape of every failure, once."""
     result["components"]["schemas"]["Problem"] = PROBLEM_SCHEMA
+    _simplify(result)
     return result
+
+
+def _simplify(node: Any) -> None:
+    """`oneOf: [anything, null]` takes null twice, so it would take none: it is anything."""
+    if isinstance(node, dict):
+        if node.get("oneOf") == [{}, {"type": "null"}]:
+            del node["oneOf"]
+        for inner in node.values():
+            _simplify(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            _simplify(inner)

@@ -22,7 +22,7 @@ class Why(StrictSerializer):
 class InstanceSerializer(serializers.ModelSerializer[AgentInstance]):
     agent = serializers.SerializerMethodField()
     version = serializers.SerializerMethodField()
-    user = serializers.UUIDField(source="user_id")
+    user = serializers.UUIDField(source="user_id", allow_null=True)
 
     class Meta:
         model = AgentInstance
@@ -41,8 +41,8 @@ class InstanceSerializer(serializers.ModelSerializer[AgentInstance]):
 
 class ExecutionSerializer(serializers.ModelSerializer[AgentExecution]):
     agent = serializers.CharField(source="instance.name", default=None)
-    task = serializers.UUIDField(source="task_id")
-    run = serializers.UUIDField(source="run_id")
+    task = serializers.UUIDField(source="task_id", allow_null=True)
+    run = serializers.UUIDField(source="run_id", allow_null=True)
 
     class Meta:
         model = AgentExecution

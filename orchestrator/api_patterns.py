@@ -42,8 +42,8 @@ class PatternDetailSerializer(PatternSerializer):
 class RunSerializer(serializers.ModelSerializer[PatternRun]):
     pattern = serializers.CharField(source="pattern.slug")
     version = serializers.CharField(source="pattern.version")
-    ticket = serializers.UUIDField(source="ticket_id")
-    task = serializers.UUIDField(source="task_id")
+    ticket = serializers.UUIDField(source="ticket_id", allow_null=True)
+    task = serializers.UUIDField(source="task_id", allow_null=True)
     started_by = serializers.UUIDField(source="started_by_id")
 
     class Meta:
@@ -93,6 +93,12 @@ class DryRun(StrictSerializer):
 
 class Cancel(StrictSerializer):
     reason = serializers.CharField(min_length=3, max_length=500)
+
+
+FILE_ANSWERS = {
+    (200, "application/json"): OpenApiTypes.OBJECT,
+    (200, "application/yaml"): OpenApiTypes.STR,
+}
 
 
 class PatternViewSet(TeamViewSet):
@@ -160,9 +166,9 @@ class PatternViewSet(TeamViewSet):
     def versions(self, request: Request, slug: str) -> Response:
         """Every version of a pattern, the newest first."""
         found = services.pattern_versions(team_id=self.actor.team_id, slug=slug)
-        return Response({"results": PatternSerializer(found, many=True).data})
+        return Response({"results": PatternSerializer(found, many=True).data, "next": None})
 
-    @extend_schema(parameters=[VERSION], responses={(200, "application/json"): OpenApiTypes.BINARY})
+    @extend_schema(parameters=[VERSION], responses=FILE_ANSWERS)
     def export(self, request: Request, slug: str) -> HttpResponse:
         """The file as it was given: sent back, it has the same hash."""
         pattern = self._found(slug)
@@ -241,7 +247,7 @@ class RunViewSet(TeamViewSet):
     def steps(self, request: Request, pk: UUID) -> Response:
         """The steps in the order of the pattern."""
         rows = self._run().steps.order_by("position")
-        return Response({"results": StepSerializer(rows, many=True).data})
+        return Response({"results": StepSerializer(rows, many=True).data, "next": None})
 
     @extend_schema(responses=OpenApiTypes.OBJECT)
     def trace(self, request: Request, pk: UUID) -> Response:

@@ -145,14 +145,14 @@ class PersonField(serializers.Field[Any, Any, Any, Any]):
 class KeyField(serializers.SlugRelatedField[Any]):
     """A workflow, phase or column by its key."""
 
-    def __init__(self) -> None:
-        super().__init__(slug_field="key", read_only=True)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(slug_field="key", read_only=True, **options)
 
 
 class TicketSerializer(serializers.ModelSerializer[Ticket]):
     workflow = KeyField()
     phase = KeyField()
-    previous_phase = KeyField()
+    previous_phase = KeyField(allow_null=True)
     column = KeyField()
     priority = PriorityField(read_only=True)
     assignee = PersonField()
@@ -256,7 +256,7 @@ class ArtifactSerializer(serializers.ModelSerializer[PhaseGateArtifact]):
 
 
 class HistorySerializer(serializers.ModelSerializer[PhaseHistory]):
-    from_phase = KeyField()
+    from_phase = KeyField(allow_null=True)
     to_phase = KeyField()
     transitioned_by = PersonField()
 

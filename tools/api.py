@@ -115,7 +115,7 @@ class FileViewSet(TeamViewSet):
             raise FileTooLarge(limit_bytes=MAX_FILE_BYTES)
         return upload.name or "file", upload.read(), upload.content_type or ""
 
-    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    @extend_schema(responses={(200, "*/*"): OpenApiTypes.BINARY})
     def content(self, request: Request, pk: UUID) -> HttpResponse:
         """The bytes, always as an attachment."""
         artifact, content = services.open_file(team_id=self.actor.team_id, file_id=pk)
@@ -264,14 +264,14 @@ class ExecutionViewSet(TeamViewSet):
     @extend_schema(responses=OpenApiTypes.OBJECT)
     def logs(self, request: Request, pk: UUID) -> Response:
         """Lines of the log in order."""
-        lines = self._execution(pk).logs.order_by("seq")
-        return Response({"results": list(lines.values("seq", "level", "source", "message"))})
+        lines = self._execution(pk).logs.order_by("seq").values("seq", "level", "source", "message")
+        return Response({"results": list(lines), "next": None})
 
     @extend_schema(responses=FileSerializer(many=True))
     def artifacts(self, request: Request, pk: UUID) -> Response:
         """Files this run produced."""
         rows = self._execution(pk).artifacts.order_by("name")
-        return Response({"results": FileSerializer(rows, many=True).data})
+        return Response({"results": FileSerializer(rows, many=True).data, "next": None})
 
     @extend_schema(request=CancelSerializer, responses={202: ExecutionSerializer})
     def cancel(self, request: Request, pk: UUID) -> Response:
