@@ -44,6 +44,7 @@ class LockViewSet(TeamViewSet):
 
     queryset = ResourceLock.objects.all()
     serializer_class = LockSerializer
+    bare_arrays: ClassVar[frozenset[str]] = frozenset({"conflicts"})
     scopes: ClassVar[dict[str, str]] = {
         "list": "locks:read",
         "retrieve": "locks:read",

@@ -100,6 +100,8 @@ class LemnosSchema(AutoSchema):
         )
 
     def _get_paginator(self) -> Any:
+        if self._key() in getattr(self.view, "bare_arrays", frozenset()):
+            return None
         return Pages()  # arrays that come whole have the same shape, their `next` is null
 
     def _is_paged(self) -> bool:

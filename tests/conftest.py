@@ -23,6 +23,12 @@ from tests import factories
 pytest_plugins = ["tests.requirements"]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fuzz-examples", type=int, default=2, help="requests for each operation of the API"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if RUNTIME_ONLY:
         config.addinivalue_line("markers", "django_db: needs the database")

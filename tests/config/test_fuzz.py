@@ -1,6 +1,8 @@
 """Every operation under requests that nobody wrote: right ones by its description, and wrong ones.
 
-No answer is a 5xx, every answer is as described, every failure is a problem document.
+No answer is a 5xx, every answer is as described, every failure is a problem document. A few
+requests of each kind by default; `script/test tests/config/test_fuzz.py --fuzz-examples 100` looks
+harder.
 """
 
 import json
@@ -21,11 +23,9 @@ from guardian.authority import ROLE_SCOPES
 from guardian.services import create_token
 from tests.config.world import World, make_world
 
-EXAMPLES = 6
 # Its own answer must not be sought on a network, nor wait for a worker that is not there.
 WAITS = {"wait": 0}
 LOOK = settings(
-    max_examples=EXAMPLES,
     derandomize=True,
     deadline=None,
     database=None,
@@ -64,12 +64,12 @@ def real_ids(here: World, path: str) -> dict[str, Any]:
     return found
 
 
-def faults(schema: Any, operation: Any, here: World, token: str, mode: GenerationMode) -> list[str]:
-    """What is wrong with the answers to a dozen requests of one operation."""
+def faults(operation: Any, here: World, token: str, mode: GenerationMode, many: int) -> list[str]:
+    """What is wrong with the answers to this many requests of one operation."""
     found: list[str] = []
     known = real_ids(here, operation.path)
 
-    @LOOK
+    @settings(LOOK, max_examples=many)
     @given(operation.as_strategy(generation_mode=mode), st.booleans())
     def ask(case: Any, on_a_row: bool) -> None:
         if on_a_row and known:
@@ -93,7 +93,7 @@ def sent(case: Any, headers: dict[str, str]) -> schemathesis.Response:
     asked = case.as_transport_kwargs(base_url="http://testserver", headers=headers)
     known = {"method", "url", "headers", "params", "cookies", "data", "json", "files"}
     request = requests.Request(**{k: v for k, v in asked.items() if k in known}).prepare()
-    answer = Client(raise_request_exception=False).generic(
+    answer: Any = Client(raise_request_exception=False).generic(
         request.method,
         request.path_url,
         request.body or b"",
@@ -131,15 +131,16 @@ def judge(case: Any, answer: Any) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_no_request_makes_a_server_error_or_an_answer_unlike_its_description(here, powerful, mode):
+def test_no_request_makes_a_server_error_or_an_answer_unlike_its_description(
+    here, powerful, mode, pytestconfig
+):
+    many = pytestconfig.getoption("--fuzz-examples")
     schema = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(public=True))
     operations = [result.ok() for result in schema.get_all_operations()]
     assert len(operations) > 80
 
     wrong = [
-        fault
-        for operation in operations
-        for fault in faults(schema, operation, here, powerful, mode)
+        fault for operation in operations for fault in faults(operation, here, powerful, mode, many)
     ]
 
     assert wrong == [], f"{len(wrong)} faults\n" + "\n".join(wrong[:40])
