@@ -55,6 +55,19 @@ def egress_networks_can_be_read(**_: Any) -> list[CheckMessage]:
 
 
 @register()
+def backups_are_asked_for(**_: Any) -> list[CheckMessage]:
+    if settings.BACKUPS in {"hourly", "daily", "off"}:
+        return []
+    return [
+        Error(
+            f"LEMNOS_BACKUPS is {settings.BACKUPS!r}.",
+            hint="Use hourly, daily or off.",
+            id="guardian.E006",
+        )
+    ]
+
+
+@register()
 def webhooks_have_a_key(**_: Any) -> list[CheckMessage]:
     if settings.WEBHOOK_KEY:
         return []

@@ -295,6 +295,37 @@ class WebhookKeyMissing(Unavailable):
     remedy = "Set LEMNOS_WEBHOOK_KEY, the same on every host; script/server does."
 
 
+class BackupFailed(DomainError):
+    """The backup could not be made or restored."""
+
+    code = "backup_failed"
+    remedy = "The message has PostgreSQL's own words; correct what they name and try again."
+
+
+class BackupToolMissing(BackupFailed):
+    """PostgreSQL's own programs are not here."""
+
+    code = "backup_tool_missing"
+    remedy = "Install PostgreSQL's client programs of the server's version or a newer one."
+    example = {"program": "pg_dump"}
+
+
+class BackupDamaged(BackupFailed):
+    """This backup is not what was written."""
+
+    code = "backup_damaged"
+    remedy = "Take another backup; look at the disk this one was kept on."
+    example = {"file": "database.dump"}
+
+
+class DatabaseNotEmpty(BackupFailed):
+    """A backup is restored into an empty database only."""
+
+    code = "database_not_empty"
+    remedy = "Make a new database and point DATABASE_URL to it, or set a new LEMNOS_DATA_DIR."
+    example = {"tables": 61}
+
+
 class IsolationUnavailable(Unavailable):
     """No host here offers the isolation that this work needs."""
 

@@ -34,6 +34,7 @@ WEBHOOK_ROTATED = "guardian.webhook.rotated"  # name, generation
 WEBHOOK_TESTED = "guardian.webhook.tested"  # name; goes to this webhook alone
 WEBHOOK_DISABLED = "guardian.webhook.disabled"  # name, failures
 WEBHOOK_REDELIVERED = "guardian.webhook.redelivered"  # webhook_id, event_id
+BACKUP_MADE = "guardian.backup.made"  # name, bytes, pruned
 SANDBOX_FLOOR_LOWERED = "guardian.sandbox.floor_lowered"  # level
 
 # Names outside programs may use instead of the stored kind.

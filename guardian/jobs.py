@@ -8,6 +8,7 @@ from procrastinate.contrib.django import app
 from procrastinate.jobs import Status
 
 from guardian import courier, services
+from guardian.backups import routine
 
 log = structlog.get_logger(__name__)
 
@@ -76,3 +77,13 @@ def check_ledger(timestamp: int) -> bool:
 def archive_events(timestamp: int) -> int:
     """Move events beyond their time to files."""
     return len(services.archive_old_events())
+
+
+@app.periodic(cron="*/5 * * * *")
+@app.task(
+    name="guardian.backup", queue="system", lock="guardian.backup", queueing_lock="guardian.backup"
+)
+def back_up(timestamp: int) -> str:
+    """A backup, where one is due."""
+    made = routine.run()
+    return made.name if made else ""

@@ -131,6 +131,7 @@ class Server:
         self.supervisor.start_database(postgres)
         postgres.ensure_database(DATABASE)
         self.environment["DATABASE_URL"] = postgres.url(DATABASE)
+        self.environment.setdefault("LEMNOS_BACKUPS", "hourly")
         return place
 
     def start_redis(self, place: Place | None) -> None:
@@ -149,8 +150,7 @@ class Server:
         """Back up, migrate, seed: one Django process under one lock. Raises Failure (exit 6)."""
         backup = []
         if self.supervisor.database is not None:
-            program = self.supervisor.database.program("pg_dump")
-            backup = ["--pg-dump", program, "--backups", str(self.data_dir / "backups")]
+            backup = ["--backups", str(self.data_dir / "backups")]
         log = self.log("prepare")
         with log.open("ab") as file:
             process = subprocess.Popen(

@@ -53,6 +53,12 @@ SETTINGS = (
     Setting("LEMNOS_LOG_LEVEL", "info", "debug, info, warning or error"),
     Setting("LEMNOS_LOG_FORMAT", "json", "json or console (the default on a terminal)"),
     Setting("WORKER_CONCURRENCY", "2", "jobs of the work lane that run at once"),
+    Setting(
+        "LEMNOS_BACKUPS",
+        "hourly; daily",
+        "backups in the data directory: hourly (the embedded database), daily at 03:00 UTC"
+        " (`DATABASE_URL`) or off",
+    ),
     Setting("EVENT_RETENTION_DAYS", "365", "days events stay; 0 keeps them for ever"),
     Setting("DOCKER_HOST", "probed", "Docker engine for the sandbox"),
     Setting("LEMNOS_SANDBOX_IMAGE", "pinned", "image that untrusted code runs in"),

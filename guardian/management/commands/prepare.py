@@ -1,12 +1,10 @@
 """manage.py prepare: the database made ready for this version of the code."""
 
 import json
-import subprocess
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,8 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import OperationalError
 
+from guardian.backups import making
+from guardian.errors import BackupFailed
 from guardian.models import User
 
 PREPARE_LOCK_ID = 7310002
@@ -31,8 +31,7 @@ class Command(BaseCommand):
     help = "Backs up, migrates and seeds the database under one lock; prints what it did as JSON."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--pg-dump", help="program that makes the backup before migrations")
-        parser.add_argument("--backups", type=Path, help="directory the backup goes to")
+        parser.add_argument("--backups", type=Path, help="where a backup goes before migrations")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         wait_for_database()
@@ -41,8 +40,8 @@ class Command(BaseCommand):
         with one_at_a_time():
             refuse_another_line()
             waiting, filled = migrations_waiting()
-            if waiting and filled and options["pg_dump"]:
-                backup = back_up(options["pg_dump"], options["backups"])
+            if waiting and filled and options["backups"]:
+                backup = back_up(options["backups"])
             if waiting:
                 migrate()
             call_command("bootstrap", stdout=self.stderr)
@@ -114,17 +113,12 @@ def refuse_another_line() -> None:
         )
 
 
-def back_up(program: str, directory: Path) -> Path:
-    """A custom-format dump; it gets its name when it is whole. Raises CommandError."""
-    target = directory / f"before-migration-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.dump"
-    draft = target.with_suffix(".new")
-    command = [program, "--format=custom", f"--file={draft}", f"--dbname={settings.DATABASE_URL}"]
-    made = subprocess.run(command, check=False, capture_output=True, text=True)
-    if made.returncode != 0:
-        draft.unlink(missing_ok=True)
-        raise CommandError(f"no backup, so no migration: {made.stderr.strip()}")
-    draft.rename(target)
-    return target
+def back_up(directory: Path) -> Path:
+    """A backup like any other. Raises CommandError."""
+    try:
+        return making.make(directory, label="before-migration")
+    except BackupFailed as error:
+        raise CommandError(f"no backup, so no migration: {error} {error.remedy_text}") from error
 
 
 def migrate() -> None:
