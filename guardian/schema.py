@@ -7,7 +7,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from rest_framework.pagination import BasePagination
 
-from guardian import pages
+from guardian import examples, pages
 
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 # RFC 9457, with the members of Lemnos.
@@ -175,6 +175,7 @@ def add_problem(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """The shape of every failure, once."""
     result["components"]["schemas"]["Problem"] = PROBLEM_SCHEMA
     _simplify(result)
+    examples.add_examples(result)
     return result
 
 

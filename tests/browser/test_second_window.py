@@ -60,6 +60,22 @@ class TestSecondStep:
         assert Ticket.objects.get().assignee == lead.user
 
 
+class TestLoggedInAnew:
+    """A login in another window makes the token of this page old; no script reads the cookie."""
+
+    def test_the_page_that_stayed_open_goes_on(self, visit, lead):
+        ticket = services.open_ticket(actor=lead, title="Retry storm", workflow=FLOW)
+        page = visit(lead, f"/board/{FLOW}/tickets/{ticket.number}")
+        page.context.clear_cookies(name="csrftoken")
+        page.context.new_page().goto(page.url)
+        assert "csrftoken" not in page.evaluate("document.cookie")
+
+        give_reason(page, "Cancel…", "not needed")
+
+        expect(panel_of(page).get_by_role("button", name="Reopen…")).to_be_visible()
+        assert Ticket.objects.get().status == "cancelled"
+
+
 class TestConflict:
     """What happens where the news of another's change is not here yet."""
 

@@ -1,5 +1,6 @@
 """The API describes itself completely: OpenAPI 3.1 without a warning, and a text for models."""
 
+import jsonschema
 import pytest
 import yaml
 from django.conf import settings
@@ -39,6 +40,21 @@ def test_every_operation_has_one_name_a_known_scope_and_a_failure(document):
         assert operation.get("x-scope") in ALL_SCOPES, where
         content = operation["responses"]["default"]["content"]
         assert "application/problem+json" in content, where
+
+
+def test_every_json_body_and_answer_has_an_example_that_fits_it(document):
+    shapes = 0
+    for where, operation in operations(document):
+        answers = [a for code, a in operation["responses"].items() if code.startswith("2")]
+        for content in (operation.get("requestBody", {}), *answers):
+            shape = content.get("content", {}).get("application/json")
+            if shape is None:
+                continue
+            shapes += 1
+            schema = {**shape["schema"], "components": document["components"]}
+            faults = list(jsonschema.Draft202012Validator(schema).iter_errors(shape["example"]))
+            assert faults == [], (where, shape["example"])
+    assert shapes > 100
 
 
 def test_what_may_be_repeated_says_so(document):

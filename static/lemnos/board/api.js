@@ -25,11 +25,29 @@ export class Refusal extends Error {
   }
 }
 
-/* The cookie is the newest one even after a login in another window. */
-const token = () =>
-  document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] || document.querySelector("meta[name=csrf-token]").content;
+const meta = document.querySelector("meta[name=csrf-token]");
+const token = () => meta.content;
 
-export async function call(method, path, body, { version, key } = {}) {
+/* A login in another window made this page's token old; no script can read the cookie. */
+async function renewToken() {
+  const page = await fetch(location.pathname, { headers: { Accept: "text/html" } });
+  const text = page.ok ? await page.text() : "";
+  const found = new DOMParser().parseFromString(text, "text/html").querySelector("meta[name=csrf-token]");
+  if (!found || found.content === meta.content) return false;
+  meta.content = found.content;
+  return true;
+}
+
+export async function call(method, path, body, options = {}) {
+  try {
+    return await callOnce(method, path, body, options);
+  } catch (refusal) {
+    if (refusal.code !== "csrf_failed" || !(await renewToken())) throw refusal;
+    return callOnce(method, path, body, options);
+  }
+}
+
+async function callOnce(method, path, body, { version, key }) {
   const headers = { Accept: "application/json", "X-CSRFToken": token() };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (version) headers["If-Match"] = `"v${version}"`;
@@ -51,7 +69,16 @@ function refuse(answer, status) {
 }
 
 /* fetch() cannot tell how far an upload is; XMLHttpRequest can. */
-export function upload(file, onProgress) {
+export async function upload(file, onProgress) {
+  try {
+    return await uploadOnce(file, onProgress);
+  } catch (refusal) {
+    if (refusal.code !== "csrf_failed" || !(await renewToken())) throw refusal;
+    return uploadOnce(file, onProgress);
+  }
+}
+
+function uploadOnce(file, onProgress) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", "/api/v1/files");
