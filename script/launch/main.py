@@ -13,6 +13,7 @@ COMMANDS = {
     "test": "launch.suite",
     "lint": "launch.lint",
     "bench": "launch.bench",
+    "manage": "launch.manage",
     "engine": "launch.engine",
     "sandbox-image": "launch.image",
 }

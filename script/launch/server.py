@@ -104,7 +104,8 @@ class Server:
         lock.take(self.options.url)
         return lock
 
-    def start_database(self) -> Place | None:
+    def set_environment(self) -> None:
+        """What every process of Lemnos is told; a database of our own is added by its start."""
         self.environment = {
             **self.venv.environment,
             **self.secrets,
@@ -121,6 +122,12 @@ class Server:
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
         if self.options.database_url:
             self.environment["DATABASE_URL"] = self.options.database_url
+        else:
+            self.environment.setdefault("LEMNOS_BACKUPS", "hourly")
+
+    def start_database(self) -> Place | None:
+        self.set_environment()
+        if self.options.database_url:
             return None
         place = find_place(site_packages=self.venv.site_packages, data_dir=self.data_dir)
         if not place.cluster.exists():
@@ -131,7 +138,6 @@ class Server:
         self.supervisor.start_database(postgres)
         postgres.ensure_database(DATABASE)
         self.environment["DATABASE_URL"] = postgres.url(DATABASE)
-        self.environment.setdefault("LEMNOS_BACKUPS", "hourly")
         return place
 
     def start_redis(self, place: Place | None) -> None:
