@@ -15,3 +15,4 @@ class OrchestratorConfig(AppConfig):
 
         autodiscover_modules("receivers")
         import_module("orchestrator.workshop")  # puts its capabilities into the map
+        import_module("orchestrator.holding")  # tells guardian whose locks end with an instance

@@ -178,7 +178,7 @@ done AS (
      WHERE id = %(task)s AND team_id = %(team)s AND holder_id = %(holder)s
        AND fence = %(fence)s::bigint AND status IN ('assigned', 'running')
        AND cancel_deadline IS NULL AND lease_expires_at > clock_timestamp() {{only}}
-    RETURNING id, ticket_id
+    RETURNING id, ticket_id, holds_locks
 ), edges AS (
     UPDATE phases_taskdependency d SET satisfied = true, updated_at = clock_timestamp()
       FROM done WHERE d.depends_on_id = done.id AND NOT d.satisfied RETURNING d.task_id
@@ -214,13 +214,13 @@ _DONE = """(SELECT count(*) FROM done), (
 COMPLETE = f"""
 WITH {_COMPLETE_PARTS.format(only="")},
 told AS ({_TELL_COMPLETED}), written AS ({emit_sql("told", subject_label="phases.task")})
-SELECT {_DONE}, {guardian.HOLDINGS_SQL}
-"""
+SELECT {_DONE}, EXISTS (SELECT 1 FROM done WHERE holds_locks) OR {guardian.HOLDINGS_SQL}
+"""  # noqa: S608  constants of this module
 
 # Complete and claim the next: what has locks or money held needs more than one statement.
 HAND_OVER = f"""
 WITH RECURSIVE {_STAND},
-{_COMPLETE_PARTS.format(only=f"AND NOT {guardian.HOLDINGS_SQL}")},
+{_COMPLETE_PARTS.format(only=f"AND NOT holds_locks AND NOT {guardian.HOLDINGS_SQL}")},
 {_CLAIM_PARTS.format(may=f"EXISTS (SELECT 1 FROM done) AND {_MAY_CLAIM}")},
 told AS ({_TELL_COMPLETED} UNION ALL
          {_TELL_CLAIMED.format(after="(SELECT count(*) FROM offered)")}),

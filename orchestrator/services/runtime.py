@@ -8,6 +8,7 @@ from django.db.models import Count
 from django.utils import timezone
 from django_fsm import can_proceed
 
+from guardian import services as guardian
 from guardian.authority import MONITOR, Actor, require_level
 from guardian.errors import IllegalTransition
 from guardian.models import WorkerHost
@@ -64,7 +65,12 @@ def stop_agent(*, actor: Actor, instance_id: UUID, reason: str = "") -> AgentIns
 
     Raises InstanceNotFound, AuthorityTooLow, IllegalTransition.
     """
-    return _move(actor, _locked(actor, instance_id), "stop", reason)
+    instance = _move(actor, _locked(actor, instance_id), "stop", reason)
+    # Locks for tasks end with those: what it works on it may still end.
+    guardian.release_locks_of_instance(
+        instance_id=instance.pk, reason="its agent was stopped", with_tasks=False
+    )
+    return instance
 
 
 @transaction.atomic

@@ -99,6 +99,8 @@ class Task(FSMModelMixin, TeamRow):
     not_before = models.DateTimeField(null=True, blank=True)
     required_capabilities = ArrayField(models.CharField(max_length=64), default=list, blank=True)
     required_locks = models.JSONField(default=list, blank=True)
+    # A lock, or a place in the line for one, was asked for it; its end looks after them.
+    holds_locks = models.BooleanField(default=False, db_default=False, editable=False)
     retry_count = models.PositiveSmallIntegerField(default=0)
     max_retries = models.PositiveSmallIntegerField(default=3)
     lease_losses = models.PositiveSmallIntegerField(default=0)

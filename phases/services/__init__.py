@@ -11,6 +11,7 @@ from phases.services.endings import (
 )
 from phases.services.evidence import add_artifact, record_evidence, verify_artifact
 from phases.services.gate import validate_gate
+from phases.services.holding import hold_for_task
 from phases.services.leases import claim_tasks, extend_lease, tell_resumed
 from phases.services.moves import transition
 from phases.services.queue import (
@@ -44,6 +45,7 @@ __all__ = [
     "fail_task",
     "handle_final_task",
     "heal_queue",
+    "hold_for_task",
     "import_workflow",
     "move_card",
     "note_why_waiting",
