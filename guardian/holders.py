@@ -10,7 +10,7 @@ from guardian.authority import Actor
 
 # Called in the transaction that takes the lock: the task's row is locked and marked there, so
 # that whoever ends the task afterwards knows of the lock. Refuses where it is not the actor's.
-TaskCheck = Callable[[Actor, UUID], None]
+TaskCheck = Callable[..., None]  # keywords: actor, task_id
 _NO_INSTANCE = "SELECT NULL::uuid AS id WHERE false"
 
 _checks: list[TaskCheck] = []
@@ -35,7 +35,7 @@ def hold_as_instance(statement: str) -> None:
 def check_task(actor: Actor, task_id: UUID) -> None:
     """Raises what the registered checks raise: NotFound, LeaseLost."""
     for check in _checks:
-        check(actor, task_id)
+        check(actor=actor, task_id=task_id)
 
 
 def instance_sql() -> str:

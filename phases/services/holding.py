@@ -11,7 +11,7 @@ from phases.services.leases import lease_lost
 
 
 @holders.hold_for_task
-def hold_for_task(actor: Actor, task_id: UUID) -> None:
+def hold_for_task(*, actor: Actor, task_id: UUID) -> None:
     """Mark a task that is the actor's now: whoever ends it frees its locks.
 
     The mark locks the row until the lock is there. A completion that began meanwhile is one
