@@ -12,7 +12,7 @@ from django.core.wsgi import get_wsgi_application
 django_wsgi = get_wsgi_application()
 
 from config.routing import websockets  # noqa: E402  needs Django set up
-from guardian import draining  # noqa: E402  needs Django set up
+from guardian import draining, sse  # noqa: E402  needs Django set up
 
 # Django's handler is a WSGI application; its stubs only say so in looser types than a2wsgi's.
 http = WSGIMiddleware(cast("Any", django_wsgi), workers=10)
@@ -20,7 +20,9 @@ http = WSGIMiddleware(cast("Any", django_wsgi), workers=10)
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Route by protocol; the lifespan's start is when the server's signal handlers are in place."""
-    if scope["type"] == "http":
+    if scope["type"] == "http" and scope["path"] in sse.PATHS:
+        await sse.events_stream(scope, receive, send)
+    elif scope["type"] == "http":
         await http(cast("Any", scope), receive, send)
     elif scope["type"] == "websocket":
         await websockets(scope, receive, send)

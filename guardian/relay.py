@@ -14,7 +14,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from guardian import context
-from guardian.chain import FIRST_HASH, chain_hash
+from guardian.audit import begin
+from guardian.chain import chain_hash
 from guardian.models import Delivery, Event
 from guardian.outbox import hearers, subscription
 from guardian.services import log_error
@@ -43,9 +44,9 @@ SELECT id FROM guardian_delivery
 
 
 def head() -> tuple[int, str]:
-    """The newest number and hash."""
+    """The newest number and hash, also where all that is numbered went to the archive."""
     row = Event.objects.stamped().order_by("-seq").values_list("seq", "hash").first()
-    return (int(row[0] or 0), row[1]) if row else (0, FIRST_HASH)
+    return (int(row[0] or 0), row[1]) if row else begin()
 
 
 @transaction.atomic

@@ -188,6 +188,17 @@ class TestArchive:
         assert f"({6} to {mark.seq})" in verified(capsys)
         assert mark.seq > newest.seq
 
+    def test_numbers_go_on_where_everything_was_archived(self, old, data_dir, capsys):
+        newest = Event.objects.stamped().last()
+
+        services.archive_old_events(now=timezone.now() + OLD)
+        relay.run_once()
+
+        mark = Event.objects.stamped().first()
+        assert mark.kind == "guardian.ledger.archived"
+        assert (mark.seq, mark.prev_hash) == (newest.seq + 1, newest.hash)
+        assert f"({mark.seq} to " in verified(capsys)
+
     def test_a_second_archive_goes_on_where_the_first_ended(self, old, data_dir, capsys):
         services.archive_old_events(most=2)
         relay.run_once()

@@ -1,0 +1,151 @@
+"""The live feed as server-sent events (HTML standard, section 9.2), beside Django's sync views.
+
+An ASGI application of its own: a stream stays open for hours and may hold no thread.
+"""
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import uuid4
+
+from channels.sessions import SessionMiddlewareStack
+from django.db import InterfaceError, OperationalError
+
+from guardian import context, feed_topics
+from guardian.consumers import is_number
+from guardian.errors import BadFilter, DomainError, Invalid
+from guardian.feed import COME_BACK, HEARTBEAT_SECONDS, Feed, feed
+from guardian.feed_reads import encode
+from guardian.foreign_errors import DatabaseUnavailable, MethodNotAllowed
+from guardian.listeners import Frame, Listener, in_thread
+from guardian.problems import PROBLEM, problem_body
+from guardian.sockets import visitor_of
+
+PATHS = frozenset({"/api/v1/events/stream", "/api/events/stream"})
+RETRY_MILLISECONDS = 2000
+
+
+async def _stream(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    request_id = uuid4().hex
+    context.set_request_id(request_id)
+    try:
+        if scope["method"] != "GET":
+            raise MethodNotAllowed
+        listener, after = await in_thread(_admit, scope)
+    except (OperationalError, InterfaceError):
+        await _refuse(scope, send, DatabaseUnavailable(), request_id)
+    except DomainError as refusal:
+        await _refuse(scope, send, refusal, request_id)
+    else:
+        await _tell(listener, after, request_id, receive, send)
+
+
+events_stream = SessionMiddlewareStack(_stream)
+
+
+def _admit(scope: dict[str, Any]) -> tuple[Listener, int | None]:
+    """Who listens, to what, from where on. Raises Unauthorized, Forbidden, BadFilter."""
+    headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    own = headers.get(b"sec-fetch-site") == "same-origin" and b"origin" not in headers
+    if own:  # browsers leave the Origin out of a GET to the own site, and vouch for it so
+        host = headers.get(b"host", "")
+        scope = {**scope, "headers": [*scope["headers"], (b"origin", f"//{host}".encode())]}
+    visitor = visitor_of(scope)
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    if unknown := set(query) - {"topics"}:
+        raise BadFilter(path=min(unknown), reason="is unknown; known: topics")
+    names = [name for text in query.get("topics", ["events"]) for name in text.split(",") if name]
+    try:
+        topics = feed_topics.topics_of(visitor.actor, names)
+    except Invalid as refusal:
+        raise BadFilter(path="topics", reason=refusal.detail) from refusal
+    return Listener(visitor, topics), _after(headers.get(b"last-event-id", "").strip())
+
+
+def _after(text: str) -> int | None:
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
+    if text and not is_number(number):
+        raise BadFilter(path="Last-Event-ID", reason="must be the number of an event")
+    return number
+
+
+async def _refuse(scope: dict[str, Any], send: Any, error: DomainError, request_id: str) -> None:
+    body = problem_body(
+        code=error.code,
+        status=error.status,
+        detail=error.detail,
+        instance=scope["path"],
+        remedy=error.remedy_text,
+        **error.data,
+    )
+    headers = [
+        (b"content-type", PROBLEM.encode()),
+        (b"x-request-id", request_id.encode()),
+        *([(b"retry-after", str(error.retry_after).encode())] if error.retry_after else []),
+        *([(b"www-authenticate", b'Bearer realm="lemnos"')] if error.status == 401 else []),
+    ]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    text = json.dumps(body, default=str)
+    await send({"type": "http.response.body", "body": text.encode()})
+
+
+async def _tell(
+    listener: Listener, after: int | None, request_id: str, receive: Any, send: Any
+) -> None:
+    source = feed()
+    seq = await source.join(listener)
+    if after is not None:
+        listener.resume(after)
+    headers = [
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"cache-control", b"no-store"),
+        (b"x-accel-buffering", b"no"),  # a proxy in between passes each event on at once
+        (b"x-request-id", request_id.encode()),
+    ]
+    hello = encode({"type": "hello", "seq": seq, "heartbeat": HEARTBEAT_SECONDS})
+    gone = asyncio.create_task(_gone(receive, listener))
+    try:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        # A number only where nothing is missed before it: who resumes has their own.
+        begin = _event("hello", hello, seq if after is None else None)
+        await _write(send, f"retry: {RETRY_MILLISECONDS}\n{begin}")
+        with suppress(OSError):  # they left in the middle of an event
+            await _send_all(listener, source, send)
+    finally:
+        gone.cancel()
+        await source.leave(listener)
+
+
+async def _send_all(listener: Listener, source: Feed, send: Any) -> None:
+    while found := await _next(listener, source):
+        await _write(send, "".join(_event(f.type, f.text, f.seq) for f in found))
+    # The reason of the end, as a socket's close code says it.
+    await _write(
+        send, _event("close", encode({"type": "close", "code": listener.close_code}), None)
+    )
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _next(listener: Listener, source: Feed) -> list[Frame]:
+    try:
+        return await listener.frames(source)
+    except (OperationalError, InterfaceError):
+        listener.close(COME_BACK)
+        return []
+
+
+async def _gone(receive: Any, listener: Listener) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    listener.close(1001)
+
+
+async def _write(send: Any, text: str) -> None:
+    await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+
+
+def _event(kind: str, text: str, seq: int | None) -> str:
+    number = f"id: {seq}\n" if seq is not None else ""
+    return f"{number}event: {kind}\ndata: {text}\n\n"
