@@ -57,11 +57,10 @@ def run_once(
     digest = hashlib.sha256(
         json.dumps([request.method, request.path, body], sort_keys=True, default=str).encode()
     ).hexdigest()
-    lock = int.from_bytes(hashlib.sha256(f"{owner}:{key}".encode()).digest()[:8], signed=True)
     with transaction.atomic():
         connection = transaction.get_connection()
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [lock])
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_lock_of(owner, key)])
             if not (cursor.fetchone() or (False,))[0]:
                 raise errors.IdempotencyInProgress
         stored = IdempotencyKey.objects.filter(owner=owner, key=key).first()
@@ -80,6 +79,11 @@ def run_once(
                 created_at=timezone.now(),
             )
         return response
+
+
+def _lock_of(owner: str, key: str) -> int:
+    """The advisory lock that a request under this key holds while it runs."""
+    return int.from_bytes(hashlib.sha256(f"{owner}:{key}".encode()).digest()[:8], signed=True)
 
 
 def _replay(stored: IdempotencyKey, digest: str) -> Response:

@@ -1,6 +1,6 @@
 """What the orchestrator refuses, and what to do about it."""
 
-from guardian.errors import DomainError, Invalid, LeaseLost, NotFound, Unavailable
+from guardian.errors import DomainError, Invalid, LeaseLost, NotFound
 from guardian.foreign_errors import DatabaseUnavailable
 
 
@@ -9,13 +9,6 @@ class VersionImmutable(DomainError):
 
     code = "version_immutable"
     remedy = "Raise metadata.version and register it as a new version."
-
-
-class RuntimeStopped(Unavailable):
-    """The runtime of this team is stopped: nothing is placed."""
-
-    code = "runtime_stopped"
-    remedy = "Start it with POST /api/v1/runtime/start."
 
 
 class ExecutionNotFound(NotFound):

@@ -89,13 +89,6 @@ class CompletedBefore(DomainError):
     remedy = "Claim the next task."
 
 
-class DependencyCycle(DomainError):
-    """These dependencies would form a cycle."""
-
-    code = "dependency_cycle"
-    remedy = "Leave out one of the edges it names."
-
-
 class TooManyLeases(QuotaExceeded):
     """One holder may hold at most ten tasks."""
 
