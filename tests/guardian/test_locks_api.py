@@ -1,5 +1,7 @@
 """Locks through the API: who has one, who is next, who hears what."""
 
+from typing import Any
+
 from guardian.models import Event, LockRequest, ResourceLock, uuid7
 
 LOCKS = "/api/v1/locks"
@@ -10,17 +12,17 @@ def ask(client, resource="main", **body):
     return client.post(f"{LOCKS}/acquire", body, format="json")
 
 
-def lock_of(answer) -> dict:
+def lock_of(answer) -> dict[str, Any]:
     assert answer.status_code in {200, 201}, answer.content
     return answer.json()["lock"]
 
 
-def request_of(answer) -> dict:
+def request_of(answer) -> dict[str, Any]:
     assert answer.status_code == 202, answer.content
     return answer.json()["request"]
 
 
-def status(client, resource="main") -> dict:
+def status(client, resource="main") -> dict[str, Any]:
     return client.get(f"{LOCKS}/status?resource_type=repo&resource_id={resource}").json()
 
 

@@ -1,6 +1,7 @@
 """Locks end with what they are for: a task, an instance, a holder; and by operators."""
 
 import threading
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -36,7 +37,7 @@ def begin(ticket, lead, agent):
     return claimed
 
 
-def ends(agent, lead, held) -> dict:
+def ends(agent, lead, held) -> dict[str, Any]:
     ask = {"actor": agent, "task_id": held.task_id, "fence": held.fence}
     return {
         "completed": lambda: phases.complete_task(**ask, result={}),

@@ -174,7 +174,8 @@ class TestDeadlock:
 
 def together(*works) -> list[Exception | None]:
     """What each raised, begun at the same moment."""
-    barrier, raised = threading.Barrier(len(works)), [None] * len(works)
+    barrier = threading.Barrier(len(works))
+    raised: list[Exception | None] = [None] * len(works)
 
     def run(place, work) -> None:
         try:
