@@ -1,5 +1,6 @@
 """Outgoing calls: no form of address makes Lemnos speak to machines only Lemnos can reach."""
 
+import contextlib
 import ipaddress
 import socket
 import sys
@@ -420,6 +421,23 @@ class TestLimits:
 
             stop.set()
             speaker.join(5)
+        assert failed.value.data == {"why": "time"}
+
+    def test_connecting_has_a_shorter_time_of_its_own(self, plain_http):
+        """A listener whose queue is full lets a caller wait without an answer."""
+        assert (egress.CONNECT_SECONDS, egress.TOTAL_SECONDS) == (3.0, 15.0)
+        with contextlib.ExitStack() as held:
+            listener = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+            where = listener.getsockname()
+            plain_http.EGRESS_ALLOW = [f"127.0.0.1:{where[1]}"]
+            for _ in range(3):
+                waiting = held.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(where)
+
+            with pytest.raises(EgressFailed, match="did not accept") as failed:
+                call(f"http://127.0.0.1:{where[1]}/", connect_seconds=0.3, total_seconds=30.0)
+
         assert failed.value.data == {"why": "time"}
 
     def test_something_that_is_no_http_is_named_so(self, plain_http):
