@@ -1,6 +1,7 @@
 """The verbs of guardian: the only writers of its rows."""
 
 from guardian.services.actions import kill_switch_is_on, set_kill_switch
+from guardian.services.credentials import authenticate_token
 from guardian.services.deliveries import park_delivery, replay_event, retry_delivery
 from guardian.services.errors import log_error, resolve_error
 from guardian.services.fences import check_fences, verify_fence
@@ -51,7 +52,6 @@ from guardian.services.teams import (
     set_membership,
 )
 from guardian.services.tokens import (
-    authenticate_token,
     create_token,
     ensure_bootstrap_token,
     revoke_token,

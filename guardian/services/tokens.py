@@ -1,7 +1,5 @@
 """API tokens: made once, shown once, stored as a keyed hash."""
 
-import hashlib
-import hmac
 import ipaddress
 import secrets
 import string
@@ -15,26 +13,18 @@ from django.utils import timezone
 from guardian import events
 from guardian.authority import ALL_SCOPES, Actor, require_level, require_scope, scopes_of
 from guardian.errors import (
-    AddressNotAllowed,
     Forbidden,
     Invalid,
     NotFound,
     ScopeMissing,
-    TokenExpired,
-    TokenRevoked,
-    Unauthorized,
 )
 from guardian.models import ApiToken, Membership, Team, User
 from guardian.outbox import emit
+from guardian.services.credentials import pepper_hash, split_token
 
 _ALPHABET = string.ascii_letters + string.digits
 MAX_AGE = {"agent": timedelta(days=90), "human": timedelta(days=365)}
 DEFAULT_AGE = timedelta(days=90)
-TOUCH_EVERY = timedelta(seconds=60)
-
-
-def _hash(secret: str, pepper: bytes) -> str:
-    return hmac.new(pepper, secret.encode(), hashlib.sha256).hexdigest()
 
 
 def _newest_pepper() -> tuple[str, bytes]:
@@ -87,7 +77,7 @@ def create_token(
         user=owner,
         name=name,
         key_id=key_id,
-        secret_hash=_hash(secret, pepper),
+        secret_hash=pepper_hash(secret, pepper),
         pepper_id=pepper_id,
         scopes=sorted(set(scopes)),
         can_write=can_write,
@@ -172,66 +162,10 @@ def revoke_token(*, actor: Actor, token_id: UUID, reason: str) -> ApiToken:
     return token
 
 
-def authenticate_token(text: str, *, address: str) -> Actor:
-    """The actor behind a token's text.
-
-    Raises Unauthorized, TokenExpired, TokenRevoked, AddressNotAllowed.
-    """
-    key_id, secret = _split(text)
-    token = (
-        ApiToken.objects.select_related("user", "team")
-        .filter(key_id=key_id, user__is_active=True)
-        .first()
-    )
-    pepper = settings.TOKEN_PEPPERS.get(token.pepper_id) if token else None
-    if token is None or pepper is None:
-        raise Unauthorized("This token is not known here.")
-    if not hmac.compare_digest(_hash(secret, pepper), token.secret_hash):
-        raise Unauthorized("This token is not known here.")
-    now = timezone.now()
-    if token.revoked_at is not None:
-        raise TokenRevoked
-    if token.expires_at is not None and token.expires_at <= now:
-        raise TokenExpired
-    if token.allowed_ips and not _allowed(address, token.allowed_ips):
-        raise AddressNotAllowed
-    membership = Membership.objects.filter(user_id=token.user_id, team_id=token.team_id).first()
-    if membership is None:
-        raise Unauthorized("This token's user is no longer in its team.")
-    if token.last_used_at is None or now - token.last_used_at > TOUCH_EVERY:
-        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now, last_used_ip=address or None)
-    cap = token.authority_cap or 5
-    return Actor(
-        user=token.user,
-        team=token.team,
-        role=membership.role,
-        authority=min(membership.authority, cap),
-        scopes=scopes_of(membership.role, token.scopes),
-        token_id=token.pk,
-        can_write=token.can_write,
-    )
-
-
-def _split(text: str) -> tuple[str, str]:
-    """Key id and secret; a bootstrap token of any other form is looked up by its digest."""
-    head, dot, secret = text.partition(".")
-    if head.startswith("lem_") and dot and len(head) == 16:
-        return head[4:], secret
-    return hashlib.sha256(text.encode()).hexdigest()[:12], text
-
-
-def _allowed(address: str, networks: list[str]) -> bool:
-    try:
-        peer = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(peer in ipaddress.ip_network(network, strict=False) for network in networks)
-
-
 @transaction.atomic
 def ensure_bootstrap_token(*, text: str, team: Team, user: User) -> ApiToken:
     """The token given at the start; made if unknown, never brought back once revoked."""
-    key_id, secret = _split(text)
+    key_id, secret = split_token(text)
     token = ApiToken.objects.filter(key_id=key_id).first()
     if token is not None:
         return token
@@ -241,7 +175,7 @@ def ensure_bootstrap_token(*, text: str, team: Team, user: User) -> ApiToken:
         user=user,
         name="bootstrap",
         key_id=key_id,
-        secret_hash=_hash(secret, pepper),
+        secret_hash=pepper_hash(secret, pepper),
         pepper_id=pepper_id,
         scopes=sorted(scopes_of("admin")),
         created_by=user,
