@@ -45,7 +45,7 @@ class OutsideTransaction(RuntimeError):
     """emit() and defer() must run in the transaction of the change they belong to."""
 
 
-def _require_transaction() -> None:
+def require_transaction() -> None:
     if not connection.in_atomic_block:
         raise OutsideTransaction(OutsideTransaction.__doc__)
 
@@ -98,7 +98,7 @@ def emit_data(
 
     Raises OutsideTransaction, Invalid for data above 64 KiB.
     """
-    _require_transaction()
+    require_transaction()
     if team_id is None:
         team_id = getattr(subject, "team_id", None) or (actor.team_id if actor else None)
     event = Event(
@@ -147,7 +147,7 @@ def _insert(event: Event) -> None:
     arguments: dict[str, Any] = {name: getattr(event, name) for name in _PLAIN}
     for name in ("data", "before", "after"):
         value = getattr(event, name)
-        arguments[name] = None if value is None else Jsonb(value, dumps=_dumps)
+        arguments[name] = None if value is None else Jsonb(value, dumps=as_json)
     run_prepared(_INSERT, arguments)
     event._state.adding, event._state.db = False, connection.alias  # noqa: SLF001  as save() does
 
@@ -200,16 +200,22 @@ def teller(actor: Actor) -> dict[str, Any]:
 
 def check_size(data: dict[str, Any], *, path: str = "data") -> None:
     """Raises Invalid for data of more than 64 KiB as JSON in UTF-8."""
-    size = len(_compact(data).encode())
+    fitting(data, path=path)
+
+
+def fitting(data: dict[str, Any], *, path: str) -> str:
+    """The data as JSON of at most 64 KiB. Raises Invalid."""
+    text = _COMPACT.encode(data)
+    size = len(text.encode())
     if size > DATA_LIMIT_BYTES:
         raise Invalid(path=path, reason=f"is {size} bytes as JSON; at most {DATA_LIMIT_BYTES}")
+    return text
 
 
-def _compact(value: Any) -> str:
-    return json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":"))
+_COMPACT = DjangoJSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
-def _dumps(value: Any) -> str:
+def as_json(value: Any) -> str:
     return json.dumps(value, cls=DjangoJSONEncoder)
 
 
@@ -262,7 +268,7 @@ def defer(
     from procrastinate.manager import JobManager
     from procrastinate.tasks import configure_task
 
-    _require_transaction()
+    require_transaction()
     app.perform_import_paths()
     if job_name not in app.tasks:
         raise TaskNotFound(f"There is no job {job_name}.")

@@ -28,6 +28,7 @@ from orchestrator.services.routing import (
     event_types,
     matching,
     publish,
+    publish_many,
     route,
 )
 from orchestrator.services.run_context import actor_of_run, build_ctx
@@ -69,6 +70,7 @@ __all__ = [
     "pause_agent",
     "place",
     "publish",
+    "publish_many",
     "publish_pattern",
     "publish_version",
     "read_pattern",

@@ -1,5 +1,6 @@
 """From what happened outside to the agents that want to hear of it."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +14,9 @@ from guardian.event_reads import kinds_of
 from guardian.events import alias_of
 from guardian.kinds import PRIORITY_WORDS, patterns_for, require_outside
 from guardian.models import Event
-from guardian.outbox import check_size, emit, emit_data
+from guardian.outbox import emit
+from guardian.outbox_many import emit_many
+from guardian.prepared import run_prepared
 from orchestrator import events
 from orchestrator.models import AgentExecution, AgentTrigger
 from orchestrator.trigger_filters import fits
@@ -45,13 +48,56 @@ def publish(
     With nobody to hear it, `event.unhandled` says so once. The work itself is queued by the
     receiver of the event. Raises KindReserved, Invalid.
     """
-    require_outside(kind)
-    check_size(payload, path="payload")
-    event = emit_data(kind, data=payload, actor=actor, priority=priority, source=source)
-    matched = len(matching(team_id=actor.team_id, kind=kind, data=event.data))
-    if not matched:
-        tell_unhandled(event)
-    return Published(event, matched)
+    return publish_many(actor=actor, told=[(kind, payload, priority)], source=source)[0]
+
+
+@transaction.atomic
+def publish_many(
+    *,
+    actor: Actor,
+    told: Sequence[tuple[str, dict[str, Any], str]],
+    source: str = Event.Source.API,
+) -> list[Published]:
+    """publish() for each (kind, payload, priority), all or none, in two statements."""
+    for kind in {kind for kind, _, _ in told}:
+        require_outside(kind)
+    made = emit_many(told, actor=actor, source=source, path="payload")
+    found = [Published(event, called) for event, called in zip(made, _counts(made), strict=True)]
+    for published in found:
+        if not published.routed:
+            tell_unhandled(published.event)
+    return found
+
+
+# A plan of its own, kept by the connection: this is asked with every event from outside.
+_LOOKUP = """
+SELECT t.type, t.definition_id, t.filters
+  FROM orchestrator_agenttrigger t JOIN orchestrator_agentdefinition d ON d.id = t.definition_id
+ WHERE t.team_id = %(team)s::uuid AND t.type = ANY(%(names)s::text[]) AND d.enabled
+"""
+
+
+def _counts(events: Sequence[Event]) -> list[int]:
+    """How many agents each event of one team calls, as `matching` finds them."""
+    if not events:
+        return []
+    names = {kind: patterns_for(kind) for kind in {event.kind for event in events}}
+    asked = sorted({name for found in names.values() for name in found})
+    waiting: dict[str, list[tuple[UUID, dict[str, Any]]]] = {}
+    for name, agent, filters in run_prepared(_LOOKUP, {"team": events[0].team_id, "names": asked}):
+        wanted = json.loads(filters) if isinstance(filters, str) else filters
+        waiting.setdefault(name, []).append((agent, wanted))
+    return [
+        len(
+            {
+                agent
+                for name in names[event.kind]
+                for agent, filters in waiting.get(name, ())
+                if fits(filters, event.data)
+            }
+        )
+        for event in events
+    ]
 
 
 def tell_unhandled(event: Event) -> None:

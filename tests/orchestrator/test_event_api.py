@@ -3,6 +3,7 @@
 import pytest
 
 from guardian import kinds, relay
+from guardian.errors import KindReserved
 from guardian.models import Delivery, Event
 from guardian.outbox import DATA_LIMIT_BYTES
 from orchestrator import agent_schema, services
@@ -236,6 +237,43 @@ class TestMatching:
         published_agent(other_team, "watcher", {"type": "a.b"})
 
         assert services.matching(team_id=team.pk, kind="a.b", data={}) == []
+
+
+@pytest.mark.django_db
+class TestMany:
+    def test_are_told_in_their_order_each_with_its_own_match(self, team, lead):
+        published_agent(team, "watcher", {"type": "a.*", "filters": {"n": 1}}, {"type": "a.b"})
+        told = [("a.b", {"n": 1}, "high"), ("a.c", {"n": 1}, "low"), ("a.c", {"n": 2}, "normal")]
+
+        found = services.publish_many(actor=lead, told=told)
+        relay.run_once()
+
+        assert [published.matched for published in found] == [1, 1, 0]
+        rows = Event.objects.filter(source="api").order_by("seq")
+        assert [(e.kind, e.data, e.priority) for e in rows] == [
+            ("a.b", {"n": 1}, 2), ("a.c", {"n": 1}, 4), ("a.c", {"n": 2}, 3),
+        ]  # fmt: skip
+        assert {e.actor_id for e in rows} == {lead.id}
+        assert unhandled().get().data["event_id"] == str(found[2].event.pk)
+
+    def test_one_that_is_refused_takes_all_with_it(self, lead):
+        with pytest.raises(KindReserved):
+            services.publish_many(
+                actor=lead, told=[("a.b", {}, "normal"), ("task.claimed", {}, "normal")]
+            )
+
+        assert not Event.objects.filter(source="api").exists()
+
+    def test_count_as_many_as_are_called(self, team, lead):
+        published_agent(team, "one", {"type": "a.*"}, {"type": "a.b"})
+        published_agent(team, "two", {"type": "a.b", "filters": {"x": "> 2"}})
+        off = published_agent(team, "off", {"type": "a.b"}).definition
+        type(off).objects.filter(pk=off.pk).update(enabled=False)
+
+        for data, count in (({"x": 3}, 2), ({"x": 2}, 1), ({}, 1)):
+            told = services.publish(actor=lead, kind="a.b", payload=data)
+            assert told.matched == count
+            assert len(services.matching(team_id=team.pk, kind="a.b", data=data)) == count
 
 
 @pytest.mark.django_db
