@@ -58,6 +58,14 @@ UPDATE guardian_resourcelock l
    AND l.fence = %(fence)s::bigint AND l.state = 'held' AND l.expires_at > clock_timestamp()
 RETURNING l.id, l.fence, l.expires_at
 """
+# With a task's heartbeat: its locks live at least as long as its own lease.
+RENEW_OF_TASK = """
+UPDATE guardian_resourcelock
+   SET updated_at = clock_timestamp(),
+       expires_at = greatest(expires_at, clock_timestamp() + make_interval(
+           secs => greatest(lease_seconds, %(seconds)s::int)))
+ WHERE task_id = %(task)s AND state = 'held' AND expires_at > clock_timestamp()
+"""
 # Beside other writes, which must be as durable as they always are.
 RENEW_WITH_ALL = _RENEW.format(quick="")
 RENEW = f"WITH {_QUICK} {_RENEW.format(quick='FROM quick')}"

@@ -13,7 +13,12 @@ from guardian.services.lock_ends import (
     release_locks_of_instance,
     release_locks_of_task,
 )
-from guardian.services.lock_leases import Lease, release_lock, renew_lock
+from guardian.services.lock_leases import (
+    Lease,
+    release_lock,
+    renew_lock,
+    renew_locks_of_task,
+)
 from guardian.services.lock_queue import place_of, sweep_locks
 from guardian.services.lock_status import (
     lock_conflicts,
@@ -121,6 +126,7 @@ __all__ = [
     "release_locks_of_instance",
     "release_locks_of_task",
     "renew_lock",
+    "renew_locks_of_task",
     "replay_event",
     "reserve_budget",
     "resolve_error",

@@ -58,6 +58,11 @@ def extend(
     return Lease(*rows[0]) if rows else None
 
 
+def renew_locks_of_task(*, task_id: UUID, seconds: int) -> None:
+    """A heartbeat of a task holds its locks for another lease, too; what is lost stays lost."""
+    run_prepared(lock_sql.RENEW_OF_TASK, {"task": task_id, "seconds": seconds})
+
+
 def release_lock(*, actor: Actor, lock_id: UUID, fence: int) -> list[ResourceLock]:
     """Give a lock back; who waited for it has it in the same transaction. Returns what was granted.
 

@@ -191,6 +191,8 @@ def extend_lease(
     if row is None:
         raise lease_lost(actor=actor, task_id=task_id)
     task = Task.objects.select_related("ticket").get(pk=task_id)
+    if task.holds_locks or task.required_locks:
+        guardian.renew_locks_of_task(task_id=task_id, seconds=lease_seconds)
     if before == Task.Status.ASSIGNED:
         emit(events.TASK_STARTED, subject=task, actor=actor, ticket_id=str(task.ticket_id))
     reason = row[2] if row[1] is not None else None

@@ -1,10 +1,12 @@
 """Locks end with what they are for: a task, an instance, a holder; and by operators."""
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connections, transaction
+from django.utils import timezone
 
 from guardian import services
 from guardian.errors import IllegalTransition, NotFound
@@ -49,8 +51,6 @@ def ends(agent, lead, held) -> dict[str, Any]:
 
 
 def lose(task_id) -> None:
-    from django.utils import timezone
-
     Task.objects.filter(pk=task_id).update(lease_expires_at=timezone.now())
     phases.sweep_leases()
 
@@ -130,6 +130,30 @@ class TestTask:
         services.release_all(actor=admin, holder_id=admin.id, reason="no longer")
         taken = phases.claim_tasks(actor=agent, capabilities=["noop"])[0]
         assert taken.locks[0].fence > shared.fence
+
+    @pytest.mark.parametrize("how", ["claimed with it", "taken for it"])
+    def test_its_heartbeat_holds_its_locks_on(self, begin, agent, how):
+        lock = {"resource_type": "repo", "resource_id": "main", "mode": "exclusive"}
+        held = begin(required_locks=[lock] if how == "claimed with it" else [])
+        if how == "taken for it":
+            services.acquire_lock(
+                actor=agent, resource_type="repo", resource_id="main", task_id=held.task_id
+            )
+        soon = timezone.now() + timedelta(seconds=30)
+        ResourceLock.objects.update(expires_at=soon, lease_seconds=60)
+
+        phases.extend_lease(actor=agent, task_id=held.task_id, fence=held.fence, lease_seconds=900)
+
+        assert ResourceLock.objects.get().expires_at > soon + timedelta(seconds=800)
+
+    def test_its_heartbeat_brings_no_lost_lock_back(self, begin, agent):
+        held = begin(required_locks=[{"resource_type": "r", "resource_id": "m", "mode": "shared"}])
+        over = timezone.now() - timedelta(seconds=1)
+        ResourceLock.objects.update(expires_at=over)
+
+        phases.extend_lease(actor=agent, task_id=held.task_id, fence=held.fence)
+
+        assert ResourceLock.objects.get().expires_at == over
 
 
 class TestInstance:
