@@ -3,8 +3,8 @@
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiTypes, extend_schema
+from django.db.models import Q, QuerySet
+from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from guardian import errors, services
 from guardian.http import TeamViewSet, validated
 from guardian.models import ApiToken, User
-from guardian.serializers import Reason, TokenCreate, TokenSerializer
+from guardian.serializers import Myself, Reason, TokenCreate, TokenMade, TokenSerializer
 
 
 class TokenViewSet(TeamViewSet):
@@ -20,6 +20,17 @@ class TokenViewSet(TeamViewSet):
 
     queryset = ApiToken.objects.all()
     serializer_class = TokenSerializer
+    filters = {
+        "user": "user__username",
+        "name": "name",
+        "key_id": "key_id",
+        "can_write": "can_write",
+        "expires_at": "expires_at",
+        "last_used_at": "last_used_at",
+        "revoked_at": "revoked_at",
+        "created_at": "created_at",
+    }
+    searched = ("name", "user__username")
     scopes = {
         "list": "tokens:self",
         "retrieve": "tokens:self",
@@ -34,21 +45,26 @@ class TokenViewSet(TeamViewSet):
             return queryset
         return queryset.filter(user=self.actor.user)
 
-    @extend_schema(request=TokenCreate, responses={201: OpenApiTypes.OBJECT})
+    @extend_schema(request=TokenCreate, responses={201: TokenMade})
     def create(self, request: Request) -> Response:
         fields = validated(TokenCreate, request.data)
         owner = None
         if "user" in fields:
-            owner = User.objects.filter(
-                pk=fields.pop("user"), memberships__team=self.actor.team
-            ).first()
+            owner = self._member(fields.pop("user"))
             if owner is None:
                 raise errors.NotFound("There is no such user in this team.")
         token, text = services.create_token(actor=self.actor, user=owner, **fields)
         body = {"id": str(token.pk), "key_id": token.key_id, "token": text}
         return Response(body, status=201)
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
+    def _member(self, name: str) -> User | None:
+        members = User.objects.filter(memberships__team=self.actor.team)
+        try:
+            return members.filter(Q(username=name) | Q(pk=UUID(name))).first()
+        except ValueError:  # no id, so a name alone
+            return members.filter(username=name).first()
+
+    @extend_schema(responses=Myself)
     @action(detail=False, methods=["get"], url_path="self")
     def own(self, request: Request) -> Response:
         actor = self.actor

@@ -1,7 +1,7 @@
 """Who asks: authentication and scopes of API views. Apart from `http`: DRF imports it early."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -13,6 +13,9 @@ from rest_framework.request import Request
 from guardian import errors
 from guardian.authority import Actor, actor_for, require_scope
 from guardian.fencing import keep_fences
+
+if TYPE_CHECKING:
+    from guardian.models import Team, User
 
 PUBLIC = "public"
 
@@ -49,13 +52,19 @@ class SessionActorAuthentication(SessionAuthentication):
 
 def session_actor(request: HttpRequest) -> Actor:
     """The actor of a page request: the team chosen in the session, else the first membership."""
-    from guardian.models import Team, User
+    from guardian.models import User
 
     if not isinstance(request.user, User):
         raise errors.Unauthorized
-    chosen = request.session.get("team_id")
-    team = Team.objects.filter(pk=chosen).first() if chosen else None
-    return actor_for(request.user, team)
+    return actor_for(request.user, chosen_team(request.user, request.session))
+
+
+def chosen_team(user: "User", session: Any) -> "Team | None":
+    """The team this session works in, as long as the person still belongs to it."""
+    from guardian.models import Team
+
+    chosen = session.get("team_id")
+    return Team.objects.filter(pk=chosen, memberships__user=user).first() if chosen else None
 
 
 def client_address(request: HttpRequest | Request) -> str:

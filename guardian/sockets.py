@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from guardian.authority import Actor, actor_for, scopes_of
 from guardian.errors import Unauthorized
-from guardian.identity import forwarded_address
-from guardian.models import ApiToken, Membership, Team, User
+from guardian.identity import chosen_team, forwarded_address
+from guardian.models import ApiToken, Membership, User
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,9 +58,7 @@ def _session_visitor(scope: dict[str, Any]) -> Visitor:
     user = get_user(_Request(session))  # type: ignore[arg-type]  # reads the session alone
     if not isinstance(user, User) or not user.is_active:
         raise Unauthorized
-    chosen = session.get("team_id")
-    team = Team.objects.filter(pk=chosen).first() if chosen else None
-    return Visitor(actor_for(user, team), session.session_key, user.password)
+    return Visitor(actor_for(user, chosen_team(user, session)), session.session_key, user.password)
 
 
 def still_welcome(visitors: Iterable[Visitor], *, scope: str) -> set[Visitor]:

@@ -37,6 +37,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz, name="readyz"),
     path("", views.home, name="home"),
     path("login", throttled(views.LoginView.as_view()), name="login"),
+    path("team", views.choose_team, name="choose-team"),
     path("logout", views.LogoutView.as_view(), name="logout"),
     path("api/schema", SchemaView.as_view(), name="schema"),
     path("api/docs", DocsView.as_view(url_name="schema"), name="docs"),

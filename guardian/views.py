@@ -8,11 +8,12 @@ from django.contrib.auth import views as auth_views
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 from drf_spectacular.generators import SchemaGenerator
 
 from guardian import context
 from guardian.error_book import entries
+from guardian.models import Team, User
 from guardian.problems import problem_body
 
 
@@ -23,6 +24,21 @@ class LoginView(auth_views.LoginView):
 
 class LogoutView(auth_views.LogoutView):
     http_method_names = ["post", "options"]
+
+
+@require_POST
+def choose_team(request: HttpRequest) -> HttpResponse:
+    """Go on in another of one's teams; it is the session's until another is chosen."""
+    if not isinstance(request.user, User):
+        return redirect("login")
+    team = Team.objects.filter(
+        slug=request.POST.get("team", ""), memberships__user=request.user
+    ).first()
+    if team is None:
+        raise Http404
+    request.session["team_id"] = str(team.pk)
+    request.session.pop("board", None)  # the other team's boards have names of their own
+    return redirect("boards")
 
 
 def home(request: HttpRequest) -> HttpResponse:

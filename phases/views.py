@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 from guardian.authority import Actor, require_scope
 from guardian.errors import DomainError
 from guardian.http import session_actor
+from guardian.models import Team
 from phases import board
 from phases.models import Ticket, Workflow
 from phases.panel import panel
@@ -93,6 +94,9 @@ def page(
             "flow": flow,
             "flows": flows,
             "actor": actor,
+            "other_teams": Team.objects.filter(memberships__user=actor.user)
+            .exclude(pk=actor.team_id)
+            .order_by("name"),
             "columns": snapshot["columns"],
             "data": {
                 **snapshot,

@@ -24,6 +24,7 @@ from guardian.services.credentials import pepper_hash, split_token
 
 _ALPHABET = string.ascii_letters + string.digits
 MAX_AGE = {"agent": timedelta(days=90), "human": timedelta(days=365)}
+BOOTSTRAP = "bootstrap"
 DEFAULT_AGE = timedelta(days=90)
 
 
@@ -167,13 +168,17 @@ def ensure_bootstrap_token(*, text: str, team: Team, user: User) -> ApiToken:
     """The token given at the start; made if unknown, never brought back once revoked."""
     key_id, secret = split_token(text)
     token = ApiToken.objects.filter(key_id=key_id).first()
-    if token is not None:
-        return token
     pepper_id, pepper = _newest_pepper()
+    if token is not None:
+        if token.name == BOOTSTRAP and token.pepper_id not in settings.TOKEN_PEPPERS:
+            # Its pepper was retired: the given text goes on under the newest, revoked or not.
+            token.secret_hash, token.pepper_id = pepper_hash(secret, pepper), pepper_id
+            token.save(update_fields=["secret_hash", "pepper_id", "updated_at"])
+        return token
     return ApiToken.objects.create(
         team=team,
         user=user,
-        name="bootstrap",
+        name=BOOTSTRAP,
         key_id=key_id,
         secret_hash=pepper_hash(secret, pepper),
         pepper_id=pepper_id,

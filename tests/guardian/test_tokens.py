@@ -92,6 +92,35 @@ class TestTokens:
         with pytest.raises(TokenRevoked):
             services.authenticate_token(text, address="")
 
+    def test_the_bootstrap_token_outlives_its_pepper_but_overwrites_no_other(self, admin, settings):
+        text = "any text of enough length"
+        services.ensure_bootstrap_token(text=text, team=admin.team, user=admin.user)
+        token, other = services.create_token(actor=admin, name="x", scopes=["tickets:read"])
+        settings.TOKEN_PEPPERS = {"t9": b"9" * 32}
+
+        services.ensure_bootstrap_token(text=text, team=admin.team, user=admin.user)
+        services.ensure_bootstrap_token(
+            text=f"lem_{token.key_id}.guessed", team=admin.team, user=admin.user
+        )
+
+        assert services.authenticate_token(text, address="").role == "admin"
+        for unknown in (other, f"lem_{token.key_id}.guessed"):
+            with pytest.raises(Unauthorized):
+                services.authenticate_token(unknown, address="")
+
+    def test_peppers_rotate_the_newest_signs_older_ones_verify(self, lead, settings):
+        older = dict(settings.TOKEN_PEPPERS)
+        _, before = services.create_token(actor=lead, name="a", scopes=["tickets:read"])
+        settings.TOKEN_PEPPERS = {"t2": b"2" * 32, **older}
+        token, after = services.create_token(actor=lead, name="b", scopes=["tickets:read"])
+
+        assert token.pepper_id == "t2"
+        for text in (before, after):
+            assert services.authenticate_token(text, address="").id == lead.id
+        settings.TOKEN_PEPPERS = {"t2": b"2" * 32}
+        with pytest.raises(Unauthorized):
+            services.authenticate_token(before, address="")
+
 
 class TestTokenApi:
     def test_shows_the_token_once(self, api, lead):
@@ -105,6 +134,17 @@ class TestTokenApi:
         assert made.json()["token"].startswith("lem_")
         shown = client.get(f"/api/v1/tokens/{made.json()['id']}")
         assert "token" not in shown.json()
+
+    @pytest.mark.parametrize("by", ["username", "id"])
+    def test_is_made_for_an_agent_by_its_name_or_id(self, api, admin, agent, by):
+        user = agent.user.username if by == "username" else str(agent.id)
+        body = {"name": "x", "scopes": ["tickets:read"], "user": user}
+
+        made = api(admin).post("/api/v1/tokens", body, format="json")
+        nobody = api(admin).post("/api/v1/tokens", {**body, "user": "nobody"}, format="json")
+
+        assert services.authenticate_token(made.json()["token"], address="").id == agent.id
+        assert nobody.status_code == 404
 
     def test_names_an_unknown_field(self, api, lead):
         answer = api(lead).post(
