@@ -35,7 +35,11 @@ ENVIRONMENT = env.str("LEMNOS_ENVIRONMENT", "production")
 # Addresses.
 PORT = env.int("LEMNOS_PORT", 8000)
 BIND = env.str("LEMNOS_BIND", "127.0.0.1")
-ALLOWED_HOSTS = env.list("LEMNOS_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]", "testserver"])
+# The machine itself may always ask: readiness is looked at from beside the process.
+ALLOWED_HOSTS = [
+    *("localhost", "127.0.0.1", "[::1]"),
+    *env.list("LEMNOS_ALLOWED_HOSTS", ["testserver"] if TESTING else []),
+]
 TRUSTED_PROXIES: list[str] = env.list("LEMNOS_TRUSTED_PROXIES", [])
 EGRESS_ALLOW: list[str] = env.list("LEMNOS_EGRESS_ALLOW", [])
 WEBHOOK_HTTP = env.bool("LEMNOS_WEBHOOK_HTTP", False)

@@ -12,7 +12,10 @@ SHIPPED_FOLDERS = (
     "bench", "config", "deploy", "docs", "guardian", "memory", "orchestrator", "phases", "script",
     "static", "templates", "tests", "tools",
 )  # fmt: skip
-SHIPPED_FILES = (".ci", ".md", ".toml", ".txt", ".py", ".cfg", ".ini", "LICENSE")
+SHIPPED_FILES = (
+    ".ci", ".md", ".toml", ".txt", ".py", ".cfg", ".ini", ".yaml", "Dockerfile", ".dockerignore",
+    "LICENSE",
+)  # fmt: skip
 LEFT_OUT = {"__pycache__", ".git", ".venv", "node_modules"}
 
 

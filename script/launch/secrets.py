@@ -5,17 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 from secrets import token_hex, token_urlsafe
 
+MAKERS: dict[str, Callable[[], str]] = {
+    "LEMNOS_SECRET_KEY": lambda: token_urlsafe(48),
+    "LEMNOS_TOKEN_PEPPERS": lambda: f"p1:{token_hex(32)}",
+    "LEMNOS_WEBHOOK_KEY": lambda: token_hex(32),
+    "LEMNOS_ADMIN_PASSWORD": lambda: token_urlsafe(12),
+}
+
 
 def ensure_secrets(directory: Path) -> dict[str, str]:
     """The secret settings: from the environment, else from their file, else made now."""
-    makers = {
-        "LEMNOS_SECRET_KEY": lambda: token_urlsafe(48),
-        "LEMNOS_TOKEN_PEPPERS": lambda: f"p1:{token_hex(32)}",
-        "LEMNOS_WEBHOOK_KEY": lambda: token_hex(32),
-        "LEMNOS_ADMIN_PASSWORD": lambda: token_urlsafe(12),
-    }
     found = {}
-    for name, make in makers.items():
+    for name, make in MAKERS.items():
         path = directory / name.removeprefix("LEMNOS_").lower()
         found[name] = os.environ.get(name) or read_or_make(path, make)
     return found

@@ -182,17 +182,8 @@ class Server:
 
     def own_processes(self) -> list[Child]:
         python = str(self.venv.python)
-        # The worker, unlike web and relay, may need a moment more to hand its jobs back.
-        web = [python, "-m", "uvicorn", "config.asgi:application"]
-        web += ["--host", self.options.bind, "--port", str(self.options.port)]
-        web += ["--no-access-log", "--no-server-header", "--no-proxy-headers"]
-        web += ["--log-level", "warning", "--lifespan", "on"]
-        web += ["--timeout-graceful-shutdown", str(self.options.shutdown_seconds)]
-        commands = {
-            "web": web,
-            "worker": [python, "manage.py", "worker"],
-            "relay": [python, "manage.py", "relay"],
-        }
+        # What each is told stands in its environment: the same commands run in containers.
+        commands = {name: [python, "manage.py", name] for name in ("web", "worker", "relay")}
         return [
             Child(name, command, self.log(name), self.root, self.environment)
             for name, command in commands.items()

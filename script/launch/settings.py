@@ -37,7 +37,11 @@ SETTINGS = (
         "LEMNOS_WEBHOOK_KEY", "`secrets/`", "webhook secrets derive from it; same on every host"
     ),
     Setting("LEMNOS_ENVIRONMENT", "production", "name shown in pages, logs and error reports"),
-    Setting("LEMNOS_ALLOWED_HOSTS", "localhost names", "host names the web process answers to"),
+    Setting(
+        "LEMNOS_ALLOWED_HOSTS",
+        "localhost names",
+        "further host names the web process answers to",
+    ),
     Setting("LEMNOS_TRUSTED_PROXIES", "none", "addresses whose forwarding headers are believed"),
     Setting(
         "LEMNOS_EGRESS_ALLOW",

@@ -81,8 +81,8 @@ class TestWhileUp:
 
     def test_a_web_process_that_is_asked_to_end_says_so_before_it_closes(self, running):
         running.until(running.ready)
-        running.until(lambda: "uvicorn" in map(role_of, running.children()))
-        web = next(pid for pid in running.children() if role_of(pid) == "uvicorn")
+        running.until(lambda: "web" in map(role_of, running.children()))
+        web = next(pid for pid in running.children() if role_of(pid) == "web")
 
         os.kill(web, signal.SIGTERM)
 
@@ -209,7 +209,7 @@ class TestRefusals:
         assert "WORKER_CONCURRENCY" in words
 
 
-ROLES = ("uvicorn", "worker", "relay")
+ROLES = ("web", "worker", "relay")
 
 
 def role_of(pid: int) -> str | None:
