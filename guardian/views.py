@@ -3,6 +3,7 @@
 import json
 from functools import cache
 from http import HTTPStatus
+from typing import Any
 
 from django.contrib.auth import views as auth_views
 from django.http import Http404, HttpRequest, HttpResponse
@@ -10,11 +11,13 @@ from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_POST, require_safe
 from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiYamlRenderer
 
 from guardian import context
 from guardian.error_book import entries
+from guardian.errors import BadFilter
 from guardian.models import Team, User
-from guardian.problems import problem_body
+from guardian.problems import problem_body, problem_response
 
 
 class LoginView(auth_views.LoginView):
@@ -57,10 +60,43 @@ def llms_txt(request: HttpRequest) -> HttpResponse:
     return HttpResponse(text, content_type="text/plain; charset=utf-8")
 
 
+@require_safe
+def schema(request: HttpRequest) -> HttpResponse:
+    """OpenAPI 3.1 of the whole API: JSON, or YAML with ?format=yaml."""
+    form = request.GET.get("format", "json")
+    if form not in _FORMS:
+        error = BadFilter(path="format", reason=f"must be one of {', '.join(_FORMS)}")
+        return problem_response(
+            request,
+            code=error.code,
+            status=error.status,
+            detail=error.detail,
+            remedy="Leave it out for JSON, or ask for ?format=yaml.",
+        )
+    return HttpResponse(_written(form), content_type=_FORMS[form])
+
+
+_FORMS = {"json": "application/json", "yaml": "application/yaml"}
+
+
+@cache
+def _document() -> dict[str, Any]:
+    """The description of the API; it cannot change while the process lives."""
+    found: dict[str, Any] = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]  # drf-spectacular has no types
+    return found
+
+
+@cache
+def _written(form: str) -> bytes:
+    renderer = OpenApiJsonRenderer if form == "json" else OpenApiYamlRenderer
+    written: bytes = renderer().render(_document())
+    return written
+
+
 @cache
 def _operations() -> list[dict[str, str]]:
     """Every operation of the OpenAPI document: {method, path, scope, summary}."""
-    paths = SchemaGenerator().get_schema(public=True)["paths"]  # type: ignore[no-untyped-call]  # drf-spectacular has no types
+    paths = _document()["paths"]
     return [
         {
             "method": method.upper(),

@@ -63,6 +63,17 @@ def test_what_may_be_repeated_says_so(document):
     assert [p["name"] for p in create if p["in"] == "header"] == ["Idempotency-Key"]
 
 
+@pytest.mark.parametrize("accept", ["", "application/json", "*/*", "text/html", "image/png"])
+def test_is_served_as_json_and_as_yaml_whatever_a_browser_accepts(client, document, accept):
+    as_json = client.get("/api/schema", headers={"Accept": accept})
+    as_yaml = client.get("/api/schema?format=yaml", headers={"Accept": accept})
+
+    assert as_json["Content-Type"] == "application/json"
+    assert as_yaml["Content-Type"] == "application/yaml"
+    assert as_json.json() == yaml.safe_load(as_yaml.content) == document
+    assert client.get("/api/schema?format=xml").json()["code"] == "bad_filter"
+
+
 def test_models_are_told_what_there_is(client, db):
     answer = client.get("/llms.txt")
     text = answer.content.decode()
