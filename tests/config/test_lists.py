@@ -12,6 +12,8 @@ from phases import services
 from phases.models import Ticket
 
 DOCUMENT: dict[str, Any] = SchemaGenerator().get_schema(public=True)
+# Stands for a cursor with a signature of ours that no list made.
+SIGNED = "signed"
 LISTS = [
     pytest.param(path, operation, id=path)
     for path, methods in DOCUMENT["paths"].items()
@@ -83,11 +85,12 @@ class TestEveryList:
             ("limit", "\u00b2", "bad_filter"),
             ("total", "perhaps", "bad_filter"),
             ("cursor", "made-up", "bad_cursor"),
-            ("cursor", signing.dumps(["1"], salt="cursor"), "bad_cursor"),
+            ("cursor", SIGNED, "bad_cursor"),
         ],
     )
     def test_names_what_it_does_not_take(self, path, operation, api, admin, name, value, code):
-        answer = api(admin).get(path, {name: value})
+        sent = signing.dumps(["1"], salt="cursor") if value == SIGNED else value
+        answer = api(admin).get(path, {name: sent})
 
         assert (answer.status_code, answer.json()["code"]) == (400, code)
 
