@@ -1,5 +1,7 @@
 """All settings in one place: read from the environment once, typed, each one used by code."""
 
+import os
+import socket
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -60,6 +62,8 @@ def database_from_url(url: str) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": True,
         # Short transactions only: nobody may sit in one while an agent, tool or model works.
         "OPTIONS": {
+            # Shown beside each session in pg_stat_activity: which process holds what.
+            "application_name": f"lemnos {socket.gethostname()}:{os.getpid()}",
             **query,
             # Only what asks for it is prepared (guardian/prepared.py); Django's default is never.
             "prepare_threshold": 2**31,

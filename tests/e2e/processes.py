@@ -31,11 +31,16 @@ def environment(data_dir: Path) -> dict[str, str]:
     )
     if address and port:
         url += f"&port={port}"
+    peppers = ",".join(f"{name}:{key.hex()}" for name, key in settings.TOKEN_PEPPERS.items())
     return {
         **os.environ,
         "DATABASE_URL": url,
         "REDIS_URL": "",
         "LEMNOS_DATA_DIR": str(data_dir),
+        # What every host of one installation shares.
+        "LEMNOS_SECRET_KEY": settings.SECRET_KEY,
+        "LEMNOS_TOKEN_PEPPERS": peppers,
+        "LEMNOS_WEBHOOK_KEY": settings.WEBHOOK_KEY,
         "DJANGO_SETTINGS_MODULE": "config.settings",
     }
 
