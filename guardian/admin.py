@@ -48,6 +48,7 @@ class TeamAdmin(RecordAdmin):
     icon = "groups"
     team_path = "id"
     list_display = ["name", "slug", "created_at"]
+    list_filter = ["created_at"]
     search_fields = ["name", "slug"]
 
     def team_of(self, row: models.Team) -> models.Team:
@@ -107,9 +108,9 @@ class EventAdmin(RecordAdmin):
     section = "Events"
     icon = "history"
     list_display = ["seq", "kind", "actor", "subject_label", "subject_id", "created_at"]
-    list_filter = ["priority", "source", "actor_kind"]
-    search_fields = ["kind", "subject_id"]
-    ordering = ["-created_at"]
+    list_filter = ["priority", "source", "actor_kind", "created_at"]
+    search_fields = ["kind", "=subject_id", "=request_id"]
+    ordering = ["-id"]  # made in the order of time
 
 
 @admin.register(models.Delivery)
@@ -300,7 +301,8 @@ class WorkerHostAdmin(RecordAdmin):
     search_fields = ["name"]
 
 
-import_module("guardian.admin_schedules")  # registers itself
+for _module in ("guardian.admin_schedules", "guardian.admin_jobs"):
+    import_module(_module)  # registers itself
 
 console.page("API", icon="api", route="docs")
 console.tile(

@@ -1,11 +1,15 @@
 """How lists of the admin show related rows and states."""
 
+import json
+import re
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import ForeignKey, Model
+from django.db.models import ForeignKey, JSONField, Model
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -40,7 +44,47 @@ def column_of(model: type[Model], name: str) -> Any:
         return _as_column(partial(_linked, name), name, field.verbose_name)
     if name in _STATES and not field.is_relation:
         return _as_column(partial(_badge, name), name, getattr(field, "verbose_name", name))
+    if links.is_soft(name) and name != model._meta.pk.name:
+        title = str(getattr(field, "verbose_name", name)).removesuffix(" id")
+        return _as_column(partial(_soft, name), name, title)
     return span_of(model, name) or name
+
+
+def told_of(model: type[Model], name: Any) -> Any:
+    """How a row's own page tells a field: spans of time as people do, documents line by line."""
+    try:
+        field = model._meta.get_field(name) if isinstance(name, str) else None
+    except FieldDoesNotExist:
+        field = None
+    if isinstance(field, JSONField):
+        return _as_column(partial(_document, str(name)), str(name), field.verbose_name)
+    return span_of(model, name) or name
+
+
+def _document(name: str, row: Any) -> SafeString | str:
+    value = getattr(row, name)
+    if value in (None, {}, [], ""):
+        return "–"
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str, sort_keys=True)
+    return format_html('<pre class="lem-document" tabindex="0">{}</pre>', text)
+
+
+def _soft(name: str, row: Any) -> SafeString | str:
+    """An id kept without a foreign key: its last characters, which differ, lead to the row."""
+    value = getattr(row, name)
+    url = links.soft_page(name, value)
+    if not url:
+        return "–"
+    short = f"…{str(value)[-8:]}"
+    return format_html('<a class="lem-link" href="{}" title="{}">{}</a>', url, value, short)
+
+
+_ID_BEHIND = re.compile(r" \([0-9a-f]{8}-[0-9a-f-]{27}\)$")
+
+
+def named(row: Any) -> str:
+    """A row's name as people read it, without the id that tells it from its namesakes."""
+    return _ID_BEHIND.sub("", str(row))
 
 
 def span_of(model: type[Model], name: Any) -> Any:
@@ -67,6 +111,11 @@ def told_span(seconds: float) -> str:
     return f"{hours} h {rest} min" if hours else f"{minutes} min"
 
 
+def ago(moment: datetime) -> str:
+    """How long a moment is past: 45 s ago, 3 min ago."""
+    return f"{told_span(max(0.0, (timezone.now() - moment).total_seconds()))} ago"
+
+
 def _as_column(show: Callable[[Any], Any], name: str, title: Any) -> Callable[[Any], Any]:
     def column(row: Any) -> Any:
         return show(row)
@@ -81,11 +130,11 @@ def _linked(name: str, row: Any) -> SafeString | str:
     other: Model | None = getattr(row, name)
     url = links.page_of(other) if other is not None else None
     return (
-        format_html('<a class="lem-link" href="{}">{}</a>', url, other)
+        format_html('<a class="lem-link" href="{}">{}</a>', url, named(other))
         if url
         else "–"
         if other is None
-        else str(other)
+        else named(other)
     )
 
 

@@ -35,6 +35,8 @@ WEBHOOK_TESTED = "guardian.webhook.tested"  # name; goes to this webhook alone
 WEBHOOK_DISABLED = "guardian.webhook.disabled"  # name, failures
 WEBHOOK_REDELIVERED = "guardian.webhook.redelivered"  # webhook_id, event_id
 BACKUP_MADE = "guardian.backup.made"  # name, bytes, pruned
+JOB_RETRIED = "guardian.job.retried"  # job, queue
+JOB_CANCELLED = "guardian.job.cancelled"  # job, queue
 SANDBOX_FLOOR_LOWERED = "guardian.sandbox.floor_lowered"  # level
 
 # Names outside programs may use instead of the stored kind.

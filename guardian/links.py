@@ -23,6 +23,11 @@ def soft_link(field_name: str, target: type[Model]) -> None:
     _soft[field_name] = target
 
 
+def is_soft(field_name: str) -> bool:
+    """Whether columns of this name hold ids without a foreign key."""
+    return field_name in _soft
+
+
 def soft_path(model: type[Model], lookup: str, field_name: str) -> None:
     """Rows of `model` hold, under a JSON lookup like context__ticket_id, an id of that name."""
     _paths.setdefault(model, {})[lookup] = field_name

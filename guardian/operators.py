@@ -22,8 +22,9 @@ from django.urls import URLPattern, path, reverse
 from guardian import links
 from guardian.authority import Actor, actor_for
 from guardian.buttons import Button, Fields, ReasonForm, reasoned_action
-from guardian.columns import column_of, span_of
+from guardian.columns import column_of, told_of
 from guardian.errors import DomainError, Forbidden
+from guardian.filters import within_reach
 from guardian.identity import session_actor
 
 if apps.is_installed("unfold"):
@@ -109,9 +110,12 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
         return [*(keys & set(self.list_display)), *self.list_select_related]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        """On a row's page, too, spans of time are told as people say them."""
-        names = super().get_fields(request, obj)
-        return [span_of(self.model, name) or name for name in names]
+        """On a row's page, too, spans of time and documents are told for people."""
+        return [told_of(self.model, name) for name in super().get_fields(request, obj)]
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        """Filters by a related row offer only rows that the operator may see."""
+        return [within_reach(self.model, name) for name in super().get_list_filter(request)]
 
     def _column(self, name: Any) -> Any:
         own = not isinstance(name, str) or hasattr(type(self), name)

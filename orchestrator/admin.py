@@ -1,10 +1,13 @@
 """Orchestrator for operators: everything is seen here, states move through services only."""
 
 from django.contrib import admin
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django_fsm import can_proceed
 
 from guardian import console
 from guardian.authority import MONITOR, Actor
+from guardian.columns import ago
 from guardian.operators import RecordAdmin, reasoned_action
 from orchestrator import services
 from orchestrator.models import (
@@ -55,15 +58,35 @@ class AgentTriggerAdmin(RecordAdmin):
     search_fields = ["type", "definition__slug"]
 
 
+_TONES = {"healthy": "ok", "warning": "wait", "degraded": "bad", "stale": "bad"}
+
+
+def condition_of(agent: AgentInstance) -> tuple[str, str]:
+    """(tone, words) of an agent's health. Only agents that send heartbeats are measured."""
+    if agent.health != AgentInstance.Health.UNKNOWN:
+        return _TONES[agent.health], agent.health
+    if agent.last_heartbeat is not None:
+        return "none", f"heard {ago(agent.last_heartbeat)}"
+    if agent.last_assigned_at is not None:
+        return "none", f"not measured; given work {ago(agent.last_assigned_at)}"
+    return "none", "not measured; never had work"
+
+
 @admin.register(AgentInstance)
 class AgentInstanceAdmin(RecordAdmin):
     icon = "support_agent"
     list_display = [
-        "name", "agent_version", "runtime", "state", "health", "capacity", "last_assigned_at",
+        "name", "agent_version", "runtime", "state", "condition", "capacity", "last_assigned_at",
     ]  # fmt: skip
     list_filter = ["state", "health", "runtime", "agent_type", "team"]
     list_select_related = ["agent_version__definition"]
     search_fields = ["name", "user__username"]
+
+    @admin.display(description="health", ordering="health")
+    def condition(self, row: AgentInstance) -> SafeString:
+        """What was measured; where nothing was, what is known instead."""
+        tone, text = condition_of(row)
+        return format_html('<span class="lem-badge lem-{}">{}</span>', tone, text)
 
     @reasoned_action(
         label="Pause",
@@ -181,7 +204,7 @@ class PatternRunAdmin(RecordAdmin):
         "id", "pattern", "state", "error_code", "error_step", "ticket", "started_by", "attempt",
         "created_at", "finished_at",
     ]  # fmt: skip
-    list_filter = ["state", "error_code", "pattern__slug", "team"]
+    list_filter = ["state", "error_code", "pattern", "team"]
     search_fields = ["id", "pattern__slug", "ticket__title", "error_code"]
 
     @reasoned_action(

@@ -1,6 +1,8 @@
 """The verbs of guardian: the only writers of its rows."""
 
 from guardian.services.actions import kill_switch_is_on, set_kill_switch
+from guardian.services.background import SCOPE as JOB_SCOPE
+from guardian.services.background import cancel_job, retry_job
 from guardian.services.credentials import authenticate_token
 from guardian.services.deliveries import park_delivery, replay_event, retry_delivery
 from guardian.services.errors import log_error, resolve_error
@@ -82,6 +84,7 @@ from guardian.services.webhooks import (
 
 __all__ = [
     "HOLDINGS_SQL",
+    "JOB_SCOPE",
     "STANDING_SQL",
     "Lease",
     "Letter",
@@ -94,6 +97,7 @@ __all__ = [
     "break_lock",
     "build_first_pack",
     "call_courier_again",
+    "cancel_job",
     "cancel_request",
     "change_webhook",
     "charge",
@@ -131,6 +135,7 @@ __all__ = [
     "reserve_budget",
     "resolve_error",
     "retry_delivery",
+    "retry_job",
     "revoke_token",
     "rotate_webhook_secret",
     "run_due_schedules",

@@ -93,7 +93,7 @@ class BoardColumn(TeamRow):
         ]
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.key})"
+        return self.name
 
     @property
     def is_full(self) -> bool:
@@ -147,7 +147,7 @@ class Phase(TeamRow):
         ]
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.key})"
+        return self.name
 
 
 class GateRequirement(TeamRow):

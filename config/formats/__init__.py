@@ -1,0 +1,1 @@
+"""How Lemnos writes figures and times."""
