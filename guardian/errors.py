@@ -41,10 +41,11 @@ class Invalid(DomainError):
     def __init__(
         self, detail: str | None = None, *, path: str = "", reason: str = "", **data: Any
     ) -> None:
-        if path and "errors" not in data:
-            message = reason or detail or "is not valid"
-            data["errors"] = [{"path": path, "code": self.code, "message": message}]
-        super().__init__(detail or (f"{path}: {reason}" if path and reason else None), **data)
+        said = f"{path}: {reason}" if path and reason else reason
+        super().__init__(detail or said or None, **data)
+        # An empty path is the request as a whole.
+        fault = {"path": path, "code": self.code, "message": reason or self.detail}
+        self.data.setdefault("errors", [fault])
 
 
 class BadFilter(Invalid):

@@ -192,7 +192,8 @@ def _truth(text: str) -> bool:
 def _moment(text: str) -> datetime:
     """A date or time; without a zone it is meant in UTC. Raises ValueError."""
     moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    # As UTC: PostgreSQL knows no zone 17 hours away, which ISO 8601 can write.
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def refused(name: str, reason: str) -> NoReturn:

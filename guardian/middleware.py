@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
 from guardian import context, disk
-from guardian.errors import ReadOnly
+from guardian.errors import Invalid, ReadOnly
 
 
 class RequestContextMiddleware:
@@ -80,8 +80,14 @@ class ApiProblemMiddleware:
 
         # No text of the database holds U+0000, so nothing is found by it either.
         if "\0" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
+            fault = Invalid("An address may not hold U+0000.")
             return problem_response(
-                request, code="invalid", status=400, detail="An address may not hold U+0000."
+                request,
+                code=fault.code,
+                status=fault.status,
+                detail=fault.detail,
+                remedy=fault.remedy,
+                **fault.data,
             )
         return foreign_problem(request, self.get_response(request))
 

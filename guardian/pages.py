@@ -172,7 +172,7 @@ def _after(text: str, salt: str, fields: "Sequence[Field[Any, Any]]") -> list[An
         values = signing.loads(text, salt=salt)
         return [field.to_python(value) for field, value in zip(fields, values, strict=True)]
     except (signing.BadSignature, ValueError, DjangoValidationError) as error:
-        raise errors.BadCursor from error
+        raise errors.BadCursor(path="cursor") from error
 
 
 def _beyond(keys: Sequence[_Key], values: Sequence[Any]) -> Q:

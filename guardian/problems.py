@@ -173,11 +173,11 @@ def _flatten(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
 
 
 def problem_response(
-    request: HttpRequest, *, code: str, status: int, detail: str, remedy: str = ""
+    request: HttpRequest, *, code: str, status: int, detail: str, remedy: str = "", **extra: Any
 ) -> JsonResponse:
     """The same shape for what fails outside of API views."""
     body = problem_body(
-        code=code, status=status, detail=detail, instance=request.path, remedy=remedy
+        code=code, status=status, detail=detail, instance=request.path, remedy=remedy, **extra
     )
     return JsonResponse(body, status=status, content_type=PROBLEM)
 

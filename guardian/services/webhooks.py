@@ -11,6 +11,7 @@ from guardian import events
 from guardian.authority import Actor, require_scope
 from guardian.errors import (
     AlreadyExists,
+    EgressRefused,
     IllegalTransition,
     Invalid,
     NotFound,
@@ -158,11 +159,19 @@ def _locked(actor: Actor, webhook_id: UUID, version: int | None = None) -> Webho
 def _judge(actor: Actor, fields: dict[str, Any]) -> None:
     """Raises EgressRefused, Invalid, AlreadyExists."""
     if "url" in fields:
-        check_url(fields["url"])
+        _check_address(fields["url"])
     if "kinds" in fields:
         _check_kinds(fields["kinds"])
     if "name" in fields:
         _check_name(actor, fields["name"])
+
+
+def _check_address(url: str) -> None:
+    try:
+        check_url(url)
+    except EgressRefused as refusal:
+        refusal.data["errors"][0]["path"] = "url"
+        raise
 
 
 def _check_name(actor: Actor, name: str) -> None:

@@ -125,6 +125,10 @@ def judge(case: Any, answer: Any) -> list[str]:
         body = json.loads(answer.content)
         if answer.headers["content-type"] != ["application/problem+json"] or "code" not in body:
             wrong.append(f"{where}: no problem document")
+        elif answer.status_code == 400 and not all(
+            error.get("message") for error in body.get("errors") or [{}]
+        ):
+            wrong.append(f"{where}: says not what is wrong: {body}")
     return wrong
 
 
