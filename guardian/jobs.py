@@ -6,14 +6,17 @@ import structlog
 from procrastinate import JobContext
 from procrastinate.contrib.django import app
 from procrastinate.jobs import Status
+from procrastinate.utils import sync_to_async
 
 from guardian import courier, services
 from guardian.backups import routine
+from guardian.job_context import tell_people
+from guardian.requeueing import WorkersDied, requeue
+from guardian.retries import MOST_ATTEMPTS
 
 log = structlog.get_logger(__name__)
 
 STALLED_SECONDS = 30
-MOST_ATTEMPTS = 8
 
 
 # The sixth field is seconds: a dead worker's jobs go on within 40 s.
@@ -28,12 +31,15 @@ async def rescue_stalled_jobs(context: JobContext, timestamp: int) -> None:
     """Give jobs of workers that died back to their queues; one that kills its workers fails."""
     manager = context.app.job_manager
     for job in await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS):
-        if job.attempts >= MOST_ATTEMPTS:
+        if job.id is None:
+            continue
+        if job.attempts + 1 >= MOST_ATTEMPTS:
             await manager.finish_job(job, status=Status.FAILED, delete_job=False)
-            log.error("job_given_up", job=job.id, task=job.task_name, attempts=job.attempts)
+            error = WorkersDied(f"{job.task_name} ended {job.attempts + 1} workers")
+            await sync_to_async(tell_people, error, job.task_name, job.id)
         else:
-            await manager.retry_job(job)
-            log.warning("job_rescued", job=job.id, task=job.task_name, attempts=job.attempts)
+            queued = await requeue(manager, job.id)
+            log.warning("job_rescued", job=job.id, task=job.task_name, queued=queued)
 
 
 @app.periodic(cron="* * * * * */10")
@@ -87,3 +93,10 @@ def back_up(timestamp: int) -> str:
     """A backup, where one is due."""
     made = routine.run()
     return made.name if made else ""
+
+
+@app.periodic(cron="0 4 * * *")
+@app.task(name="guardian.remove_old", queue="system", queueing_lock="guardian.remove_old")
+def remove_old(timestamp: int) -> dict[str, int]:
+    """Ended jobs of a week ago, and answers kept for repeated requests of a day ago."""
+    return {"jobs": services.remove_old_jobs(), "keys": services.remove_old_keys()}

@@ -285,7 +285,7 @@ def defer(
     )
     try:
         with transaction.atomic():  # a refused lock must not break the caller's transaction
-            task.defer(**ids)
+            task.defer(**ids, **context.carried())
     except AlreadyEnqueued:
         return False
     return True

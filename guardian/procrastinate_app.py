@@ -4,5 +4,12 @@ from procrastinate import App
 
 
 def configure(app: App) -> None:
-    """Jobs are found by autodiscovery of each app's `jobs` module; nothing more is needed yet."""
+    """Jobs are found in each app's `jobs` module; all share one way to be wrapped and retried."""
+    from guardian.job_context import around_each_job
+    from guardian.retries import STRATEGY
+
     app.perform_import_paths()
+    app.worker_defaults["worker_middleware"] = [around_each_job]
+    for task in app.tasks.values():
+        if task.retry_strategy is None and not task.name.startswith("builtin:"):
+            task.retry_strategy = STRATEGY

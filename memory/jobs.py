@@ -2,24 +2,16 @@
 
 from uuid import UUID
 
-from django.db import OperationalError
-from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
 from memory import services
-from memory.errors import EmbeddingUnavailable
 
-# What outlasts these tries is taken up by the sweep, each minute, until the model is back.
-RETRY = RetryStrategy(
-    max_attempts=5,
-    exponential_wait=3,
-    retry_exceptions=[EmbeddingUnavailable, OperationalError],
-)
-
-
-@app.task(name="memory.embed_records", queue="memory", retry=RETRY)
+@app.task(name="memory.embed_records", queue="memory")
 def embed_records(record_id: str) -> int:
-    """Embed one record and those that wait beside it."""
+    """Embed one record and those that wait beside it.
+
+    What outlasts the tries of a job is taken up by the sweep, each minute, until the model is back.
+    """
     return services.embed_record(record_id=UUID(record_id))
 
 

@@ -3,8 +3,6 @@
 from uuid import UUID
 
 import structlog
-from django.db import InterfaceError, OperationalError
-from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
 from orchestrator import executor, runner, services
@@ -20,13 +18,7 @@ def dispatch(team_id: str) -> int:
     return services.dispatch(team_id=UUID(team_id))
 
 
-# A database that was away for a moment; anything else ends the execution, not the job.
-AGAIN = RetryStrategy(
-    max_attempts=5, exponential_wait=2, retry_exceptions=[OperationalError, InterfaceError]
-)
-
-
-@app.task(name="orchestrator.run_execution", queue="agents", retry=AGAIN)
+@app.task(name="orchestrator.run_execution", queue="agents")
 def run_execution(execution_id: str) -> None:
     """Do the work of one execution."""
     runner.run(UUID(execution_id))

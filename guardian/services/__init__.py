@@ -36,6 +36,7 @@ from guardian.services.money import (
     reserve_budget,
     settle_cost,
 )
+from guardian.services.retention import remove_old_jobs, remove_old_keys
 from guardian.services.schedules import (
     create_schedule,
     delete_schedule,
@@ -129,6 +130,8 @@ __all__ = [
     "release_lock",
     "release_locks_of_instance",
     "release_locks_of_task",
+    "remove_old_jobs",
+    "remove_old_keys",
     "renew_lock",
     "renew_locks_of_task",
     "replay_event",

@@ -11,15 +11,17 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.utils import timezone
 from procrastinate import App
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.utils import connector_params
-from procrastinate.exceptions import ConnectorException
+from procrastinate.exceptions import ConnectorException, UniqueViolation
+from procrastinate.jobs import Job, Status
 from procrastinate.psycopg_connector import PsycopgConnector
+from procrastinate.retry import RetryDecision
 from procrastinate.worker import Worker
 
 from guardian.hosts import Heart, leave
+from guardian.requeueing import requeue
 
 log = structlog.get_logger(__name__)
 
@@ -111,9 +113,26 @@ async def serve(worker_app: App, lanes: list[Lane], heart: Heart) -> bool:
     return stop.is_set()
 
 
+class LaneWorker(Worker):
+    """Lives on where a job cannot be queued again because its successor waits already."""
+
+    async def _persist_job_status(
+        self,
+        job: Job,
+        status: Status,
+        retry_decision: RetryDecision | None,
+        *rest: Any,
+        **more: Any,
+    ) -> None:
+        try:
+            await super()._persist_job_status(job, status, retry_decision, **more)
+        except UniqueViolation:
+            await super()._persist_job_status(job, status, None, **more)
+
+
 def make_worker(worker_app: App, lane: Lane) -> Worker:
     defaults: dict[str, Any] = dict(worker_app.worker_defaults)
-    return Worker(
+    return LaneWorker(
         **{
             **defaults,
             "app": worker_app,
@@ -158,5 +177,5 @@ async def end(
 
 async def hand_back(worker_app: App, identities: list[int]) -> None:
     for job in await worker_app.connector.execute_query_all_async(_HELD, ids=identities):
-        await worker_app.job_manager.retry_job_by_id_async(job["id"], retry_at=timezone.now())
+        await requeue(worker_app.job_manager, job["id"])
         log.warning("job_handed_back", job=job["id"], task=job["task_name"])
