@@ -46,7 +46,7 @@ def continued(given: str) -> str:
     return f"00-{trace}-{secrets.token_hex(8)}-{flags}"
 
 
-def carried() -> dict[str, dict[str, str]]:
+def carried() -> dict[str, Any]:
     """What a job takes along beside its own arguments; nothing where there is nothing to carry."""
     known = {"request_id": request_id(), "traceparent": traceparent()}
     return {CARRIED: known} if any(known.values()) else {}

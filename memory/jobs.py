@@ -6,6 +6,7 @@ from procrastinate.contrib.django import app
 
 from memory import services
 
+
 @app.task(name="memory.embed_records", queue="memory")
 def embed_records(record_id: str) -> int:
     """Embed one record and those that wait beside it.

@@ -1,6 +1,7 @@
 """What nobody asks for any more is removed, in portions that hold no lock for long."""
 
 from datetime import timedelta
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -34,7 +35,8 @@ DELETE FROM guardian_idempotencykey WHERE id IN (
 def remove_old_jobs() -> int:
     """Remove jobs that ended more than 7 days ago. Returns how many."""
     with connection.cursor() as cursor:
-        cursor.execute(_BELOW, {"age": JOB_AGE})
+        values: dict[str, Any] = {"age": JOB_AGE}
+        cursor.execute(_BELOW, values)
         (below,) = cursor.fetchone()
     return _in_portions(_JOBS, age=JOB_AGE, below=below)
 
@@ -44,7 +46,7 @@ def remove_old_keys() -> int:
     return _in_portions(_KEYS, age=KEY_AGE)
 
 
-def _in_portions(statement: str, **values: object) -> int:
+def _in_portions(statement: str, **values: Any) -> int:
     removed = 0
     while True:
         with transaction.atomic(), connection.cursor() as cursor:

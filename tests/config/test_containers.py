@@ -41,7 +41,7 @@ def dockerfile() -> list[tuple[str, str]]:
     """Its instructions in their order, continued lines joined."""
     text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
     lines = re.sub(r"\\\n", " ", text).splitlines()
-    return [tuple(line.split(None, 1)) for line in lines if line.strip()]
+    return [(word, rest) for word, rest in (line.split(None, 1) for line in lines if line.strip())]
 
 
 def only(dockerfile, instruction) -> str:

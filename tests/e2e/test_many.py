@@ -7,6 +7,7 @@ import sys
 import urllib.error
 import urllib.request
 from functools import partial
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -45,7 +46,7 @@ class Web:
         self.port, self.token = free_port(), fleet.token
         self.process = fleet.start("web", LEMNOS_PORT=str(self.port))
 
-    def ask(self, path: str, body: object = None) -> tuple[int, dict]:
+    def ask(self, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
         """Status and answer; 0 when nobody answers."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}",
@@ -139,7 +140,7 @@ def fleet(team, token, redis, tmp_path):
         processes.end()
 
 
-def open_checkup(web: Web) -> dict:
+def open_checkup(web: Web) -> dict[str, Any]:
     status, ticket = web.ask(
         "/api/v1/tickets",
         {
@@ -152,11 +153,11 @@ def open_checkup(web: Web) -> dict:
     return ticket
 
 
-def phase_of(web: Web, ticket: dict) -> str:
+def phase_of(web: Web, ticket: dict[str, Any]) -> str:
     return web.ask(f"/api/v1/tickets/{ticket['id']}")[1].get("phase", "")
 
 
-def is_over(web: Web, ticket: dict) -> bool:
+def is_over(web: Web, ticket: dict[str, Any]) -> bool:
     return phase_of(web, ticket) in {"PHASE_DONE", "PHASE_BLOCKED"}
 
 
@@ -181,6 +182,7 @@ def test_a_ticket_goes_to_done_through_many_and_through_the_death_of_one_of_each
     fleet.until(running.exists, seconds=120, team=team)
     busy = AgentExecution.objects.get(state="running", task__ticket_id=second["id"])
     victim = next(w for w in fleet.workers if w.pid == int(busy.host.rpartition(":")[2]))
+    assert busy.task_id is not None
     fence = Task.objects.get(pk=busy.task_id).fence
     for process in (victim, fleet.leader(), here.process):
         fleet.processes.kill(process)

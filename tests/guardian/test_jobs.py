@@ -73,7 +73,7 @@ def work_off(queue: str) -> None:
     asyncio.run(run())
 
 
-def rows(queue: str) -> list[tuple]:
+def rows(queue: str) -> list[tuple[str, int, float]]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT status::text, attempts, extract(epoch FROM scheduled_at - now())::float"
