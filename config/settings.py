@@ -45,6 +45,8 @@ ALLOWED_HOSTS = [
 TRUSTED_PROXIES: list[str] = env.list("LEMNOS_TRUSTED_PROXIES", [])
 EGRESS_ALLOW: list[str] = env.list("LEMNOS_EGRESS_ALLOW", [])
 WEBHOOK_HTTP = env.bool("LEMNOS_WEBHOOK_HTTP", False)
+# Networks whose machines read /metrics without a token, unless a proxy forwards for them.
+METRICS_ALLOW: list[str] = env.list("LEMNOS_METRICS_ALLOW", ["127.0.0.0/8", "::1/128"])
 
 
 def database_from_url(url: str) -> dict[str, Any]:
@@ -105,6 +107,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "guardian.middleware.RequestContextMiddleware",
+    "guardian.middleware.MetricsMiddleware",
     "guardian.middleware.ApiProblemMiddleware",
     "guardian.middleware.ReadOnlyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -271,6 +274,10 @@ DEMO = env.bool("LEMNOS_DEMO", True)
 
 # How the claim of a task and its life are timed; the database clock decides.
 LEASE_DEFAULT = timedelta(seconds=60)
+
+# Who collects crashes and spans; their libraries are in requirements-observability.txt.
+SENTRY_DSN = env.str("SENTRY_DSN", "")
+OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", "")
 
 LOG_LEVEL = env.str("LEMNOS_LOG_LEVEL", "info").upper()
 LOG_FORMAT = env.str("LEMNOS_LOG_FORMAT", "console" if sys.stderr.isatty() else "json")

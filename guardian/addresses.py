@@ -29,6 +29,11 @@ _NOT_PUBLIC_6 = [
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
+def networks(texts: Iterable[str]) -> list[Network]:
+    """Raises ValueError."""
+    return [ipaddress.ip_network(text.strip()) for text in texts]
+
+
 def plain(address: Address) -> Address:
     """The address that a packet ends up at: mapped and translated IPv4 shown as what it is."""
     if isinstance(address, ipaddress.IPv4Address):

@@ -11,4 +11,4 @@ class GuardianConfig(AppConfig):
     def ready(self) -> None:
         from django.utils.module_loading import autodiscover_modules
 
-        autodiscover_modules("checks", "receivers")
+        autodiscover_modules("checks", "receivers", "readings")

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.core.checks import Warning as Caution
 
-from guardian.addresses import allowances
+from guardian.addresses import allowances, networks
 
 
 @register()
@@ -49,6 +49,21 @@ def egress_networks_can_be_read(**_: Any) -> list[CheckMessage]:
                 f"LEMNOS_EGRESS_ALLOW: {error}.",
                 hint="Write networks: 10.1.0.0/16, 10.1.2.3:8443, [fd00::/8]:8443.",
                 id="guardian.E005",
+            )
+        ]
+    return []
+
+
+@register()
+def metrics_networks_can_be_read(**_: Any) -> list[CheckMessage]:
+    try:
+        networks(settings.METRICS_ALLOW)
+    except ValueError as error:
+        return [
+            Error(
+                f"LEMNOS_METRICS_ALLOW: {error}.",
+                hint="Write networks: 127.0.0.0/8, 10.1.2.3, fd00::/8.",
+                id="guardian.E007",
             )
         ]
     return []

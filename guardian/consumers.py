@@ -10,7 +10,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import InterfaceError, OperationalError
 from django.urls import path
 
-from guardian import feed_topics
+from guardian import feed_topics, metrics
 from guardian.errors import DomainError, Forbidden, Invalid
 from guardian.feed import COME_BACK, HEARTBEAT_SECONDS, NOT_ALLOWED, Feed, feed
 from guardian.feed_reads import encode
@@ -35,9 +35,11 @@ class EventConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels h
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """However it ends, the feed forgets the listener."""
+        metrics.WS_CLIENTS.change(1)
         try:
             await super().__call__(scope, receive, send)
         finally:
+            metrics.WS_CLIENTS.change(-1)
             await self._leave()
 
     async def connect(self) -> None:
@@ -83,6 +85,7 @@ class EventConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels h
         """Once: what was said before they heard of it is not answered any more."""
         if not self.over:
             self.over = True
+            metrics.socket_dropped(code)
             await super().close(code, reason)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:

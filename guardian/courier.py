@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from guardian import egress
+from guardian import egress, metrics
 from guardian.errors import EgressFailed, EgressRefused
 from guardian.services import (
     Letter,
@@ -35,6 +35,7 @@ def deliver_due(webhook_id: UUID) -> int:
         if letter is None:
             break
         outcome = post(letter)
+        metrics.WEBHOOK_ATTEMPTS.count(result=outcome.word)
         settle_delivery(letter=letter, outcome=outcome)
         log.info(
             "webhook_sent",

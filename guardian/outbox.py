@@ -21,6 +21,7 @@ from guardian.prepared import run_prepared
 from guardian.redaction import redact, redact_text
 
 PRIORITIES = {"critical": 1, "high": 2, "normal": 3, "low": 4}
+PRIORITY_WORDS = {number: word for word, number in PRIORITIES.items()}
 DATA_LIMIT_BYTES = 64 * 1024
 
 Receiver = Callable[[Event], None]

@@ -13,11 +13,11 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from guardian import context
+from guardian import context, metrics
 from guardian.audit import begin
 from guardian.chain import chain_hash
 from guardian.models import Delivery, Event
-from guardian.outbox import hearers, subscription
+from guardian.outbox import PRIORITY_WORDS, hearers, subscription
 from guardian.services import log_error
 
 log = structlog.get_logger(__name__)
@@ -79,7 +79,14 @@ def stamp() -> int:
         cursor.execute(_STAMP, [list(column) for column in zip(*stamps, strict=True)])
         cursor.execute("SELECT pg_notify('lemnos_seq', %s)", [str(seq)])
     Delivery.objects.bulk_create(deliveries)
+    for event in batch:
+        metrics.EVENTS.on_commit(app=app_of(event), priority=PRIORITY_WORDS[event.priority])
     return len(batch)
+
+
+def app_of(event: Event) -> str:
+    """Whose kind it is; all kinds from outside are one."""
+    return event.kind.partition(".")[0] if event.source == Event.Source.INTERNAL else "outside"
 
 
 def deliver_one(*, worker: str) -> bool:
@@ -99,6 +106,9 @@ def deliver_one(*, worker: str) -> bool:
         delivery.attempts += 1
         delivery.processed_by = worker
         delivery.duration_ms = (time.perf_counter() - started) * 1000
+        metrics.DELIVERY_SECONDS.observe(
+            time.perf_counter() - started, handler=delivery.handler if known else "gone"
+        )
         if failure is None:
             delivery.state = Delivery.State.DONE
             delivery.processed_at = timezone.now()

@@ -4,7 +4,16 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
-from guardian import api, api_events, api_locks, api_schedules, api_webhooks, health, views
+from guardian import (
+    api,
+    api_events,
+    api_locks,
+    api_schedules,
+    api_webhooks,
+    health,
+    scrape,
+    views,
+)
 from guardian.logins import throttled
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
@@ -28,6 +37,7 @@ class DocsView(SpectacularSwaggerView):
 urlpatterns: list[URLPattern | URLResolver] = [
     path("livez", health.livez, name="livez"),
     path("readyz", health.readyz, name="readyz"),
+    path("metrics", scrape.metrics, name="metrics"),
     path("", views.home, name="home"),
     path("login", throttled(views.LoginView.as_view()), name="login"),
     path("team", views.choose_team, name="choose-team"),

@@ -27,12 +27,12 @@ import structlog
 from django.db import InterfaceError, OperationalError, connection, connections
 from django.utils import timezone
 
-from guardian import conditions
+from guardian import conditions, tracing
 from guardian.authority import Actor
 from guardian.errors import DomainError
 from guardian.services import log_error, standing_of
 from guardian.storable import storable
-from orchestrator import capabilities, templates
+from orchestrator import capabilities, templates, watching
 from orchestrator.capabilities import Answer, Capability, StepContext, Waiting, as_answer
 from orchestrator.errors import (
     CapabilityFailed,
@@ -75,7 +75,11 @@ def execute_run(run_id: UUID, *, should_stop: Callable[[], bool] | None = None) 
     if run is None:
         return _stored(run_id)
     try:
-        _Execution(run, _actor(run), should_stop or (lambda: False)).go()
+        doing = _Execution(run, _actor(run), should_stop or (lambda: False))
+        with watching.whole_run(run, doing.ctx) as seen:
+            doing.go()
+            if doing.ending is not None and doing.ending.error is not None:
+                tracing.failed(seen, doing.ending.error.code)
     except RunTakenOver:
         stored = _stored(run_id)
         if stored.attempt != run.attempt or stored.state == PatternRun.State.RUNNING:
@@ -295,8 +299,9 @@ class _Execution:
         """In the step's own thread: call, and say what came of it."""
         outcome: Outcome
         try:
-            returned = call.capability.function(self.ctx, call.context, args)
-            outcome = self._judged(call.capability, as_answer(returned, call.capability.name))
+            with watching.one_call(self.run, call.step, call.capability):
+                returned = call.capability.function(self.ctx, call.context, args)
+                outcome = self._judged(call.capability, as_answer(returned, call.capability.name))
         except (Waiting, DomainError) as signal:
             outcome = signal
         except (OperationalError, InterfaceError) as error:

@@ -136,7 +136,8 @@ needs AS (
            updated_at = clock_timestamp()
       FROM best WHERE t.id = best.task_id AND best.task_id IN (SELECT task_id FROM taken)
        AND t.status IN ('pending', 'needs_work')
-    RETURNING t.id, t.fence, t.ticket_id, t.task_type, t.title, t.lease_expires_at, best.score
+    RETURNING t.id, t.fence, t.ticket_id, t.task_type, t.title, t.lease_expires_at, best.score,
+           t.priority, date_part('epoch', t.claimed_at - t.ready_at) AS waited
 )"""  # noqa: S608  constants of this module
 _MAY_CLAIM = "(SELECT NOT stopped AND (%(checked)s OR NOT budgets) FROM stand)"
 _TELL_CLAIMED = f"""
@@ -147,7 +148,7 @@ _TELL_CLAIMED = f"""
       FROM (SELECT *, row_number() OVER (ORDER BY score DESC) AS n FROM claimed) c
 """  # noqa: S608  constants of this module
 _CLAIMED_COLUMNS = """c.id, c.fence, c.ticket_id, c.task_type, c.title, c.lease_expires_at,
-    c.score"""
+    c.score, c.priority, c.waited"""
 
 CLAIM = f"""
 WITH RECURSIVE {_STAND}, {_CLAIM_PARTS.format(may=_MAY_CLAIM)},

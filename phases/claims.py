@@ -12,9 +12,10 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from guardian import metrics
 from guardian.authority import Actor
 from guardian.models import uuid7
-from guardian.outbox import teller
+from guardian.outbox import PRIORITY_WORDS, teller
 from guardian.prepared import run_prepared
 from guardian.redaction import redact_text
 from phases.claim_sql import (
@@ -157,7 +158,11 @@ def _uuids(ids: Iterable[UUID]) -> str:
 
 
 def _answer(rows: list[tuple[Any, ...]]) -> Answer:
-    taken = [Taken(*row[3:10]) for row in rows if row[3] is not None]
+    found = [row for row in rows if row[3] is not None]
+    taken = [Taken(*row[3:10]) for row in found]
+    for row in found:
+        priority, waited = row[10:12]
+        metrics.TASK_WAIT_SECONDS.on_commit(waited or 0.0, priority=PRIORITY_WORDS[priority])
     stopped, has_budgets, held = rows[0][:3]
     return Answer(stopped, has_budgets, held, sorted(taken, key=lambda t: -t.score))
 

@@ -13,6 +13,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import InterfaceError, OperationalError
 from django.urls import path
 
+from guardian import metrics
 from guardian.authority import require_scope
 from guardian.errors import DomainError, Forbidden
 from guardian.sockets import Visitor, visitor_of
@@ -36,9 +37,11 @@ class BoardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels h
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """However it ends, the hub forgets the socket."""
+        metrics.WS_CLIENTS.change(1)
         try:
             await super().__call__(scope, receive, send)
         finally:
+            metrics.WS_CLIENTS.change(-1)
             await self._leave()
 
     async def connect(self) -> None:
@@ -85,6 +88,7 @@ class BoardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels h
         """Once: what was said before they heard of it is not answered any more."""
         if not self.over:
             self.over = True
+            metrics.socket_dropped(code)
             await super().close(code, reason)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 
+from guardian import tracing
 from guardian.authority import Actor
 from guardian.errors import DomainError, IsolationUnavailable
 from tools import services
@@ -132,7 +133,10 @@ def run(execution_id: UUID, *, should_stop: ShouldStop = never) -> ToolExecution
         taken = services.take_execution(execution_id=execution_id, level=level, host=host_name())
         if taken is None:
             return load_execution(execution_id)
-        outcome = _attempt(taken, level, should_stop)
+        with tracing.span("lemnos.tool", tool=taken.tool.name, level=level) as seen:
+            outcome = _attempt(taken, level, should_stop)
+            if outcome.result_class != "ok":
+                tracing.failed(seen, outcome.result_class)
         if outcome.result_class == "infra_error" and taken.attempt < taken.max_attempts:
             log.warning("sandbox_infra_error", execution=str(execution_id), error=outcome.error)
             levels.forget()

@@ -4,7 +4,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from guardian import events
+from guardian import events, metrics
 from guardian.authority import GUARDIAN, SYSTEM, Actor, require_level, require_scope
 from guardian.errors import DomainError
 from guardian.models import GuardianAction, Team
@@ -53,6 +53,7 @@ def set_kill_switch(
         )
         switch.execute()
         switch.executed_at = timezone.now()
+        metrics.GUARDIAN_ACTIONS.on_commit(kind=switch.kind)
         switch.save(update_fields=["state", "executed_at", "updated_at"])
         emit(
             events.ACTION_EXECUTED, subject=switch, actor=actor, reason=reason, kind_of=switch.kind

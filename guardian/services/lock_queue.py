@@ -16,7 +16,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from psycopg.types.json import Jsonb
 
-from guardian import events, lock_sql
+from guardian import events, lock_sql, metrics
 from guardian.authority import Actor
 from guardian.models import LockRequest, ResourceLock, uuid7
 from guardian.outbox import emit
@@ -172,6 +172,8 @@ def _give_to(request: LockRequest) -> ResourceLock | None:
     request.grant()
     request.lock, request.ended_at = lock, lock.acquired_at
     request.save(update_fields=["state", "lock", "ended_at", "updated_at"])
+    waited = (lock.acquired_at - request.queued_at).total_seconds()
+    metrics.LOCK_WAIT_SECONDS.on_commit(waited)
     emit(
         events.LOCK_GRANTED,
         subject=lock,
@@ -182,7 +184,7 @@ def _give_to(request: LockRequest) -> ResourceLock | None:
         fence=lock.fence,
         request_id=str(request.pk),
         holder=str(request.requester_id),
-        waited_seconds=round((lock.acquired_at - request.queued_at).total_seconds(), 3),
+        waited_seconds=round(waited, 3),
     )
     return lock
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,7 @@ from django.db import transaction
 from django.db.models import F, Q, Sum
 from django.utils import timezone
 
-from guardian import events
+from guardian import events, metrics
 from guardian.errors import BudgetExceeded, PackNotFound
 from guardian.models import Budget, CostRecord, PricePack, Team
 from guardian.outbox import emit
@@ -50,6 +51,7 @@ def build_first_pack() -> PricePack:
     fresh = PricePack.objects.filter(status="fresh").first()
     if fresh is not None:
         return fresh
+    began = time.perf_counter()
     now = timezone.now()
     content = {"prices": SHIPPED_PRICES, "defaults": DEFAULT_PRICE}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -68,6 +70,7 @@ def build_first_pack() -> PricePack:
     pack.mark_fresh()
     pack.built_at = timezone.now()
     pack.save()
+    metrics.PACK_BUILD_SECONDS.on_commit(time.perf_counter() - began, policy=pack.policy or "none")
     emit(
         events.PACK_BUILT,
         subject=pack,
@@ -181,6 +184,7 @@ def charge(
     )
     if hold is not None:
         _move_to_spent(hold, amount)
+    metrics.COST_USD.on_commit(float(amount), provider=provider, model=model)
     emit(
         events.COST_CHARGED,
         subject=record,

@@ -60,6 +60,11 @@ class Outcome:
     def arrived(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
 
+    @property
+    def word(self) -> str:
+        """The class of its answer, or that there was none."""
+        return "no_answer" if self.status is None else f"{self.status // 100}xx"
+
 
 def wanted_by_webhooks(batch: Sequence[Event]) -> Iterable[Event]:
     """Of a batch of events those that some webhook wants to hear: one query for all of them."""

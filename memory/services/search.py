@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from guardian import metrics
 from guardian.authority import Actor
 from memory.embeddings import provider
 from memory.errors import EmbeddingUnavailable, EmptyText
@@ -64,6 +65,13 @@ def search_within(
     query = query.strip()
     if not query:
         raise EmptyText(path="query", reason="must not be empty")
+    with metrics.MEMORY_SEARCH_SECONDS.timed(mode=mode):
+        return _answer(wanted, query, mode, top_k, threshold, deep=deep)
+
+
+def _answer(
+    wanted: Wanted, query: str, mode: str, top_k: int, threshold: float | None, *, deep: bool
+) -> SearchAnswer:
     vector, model, warnings = None, "", []
     if mode != "keyword":
         try:

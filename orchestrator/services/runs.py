@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from guardian import metrics
 from guardian.authority import Actor, require_scope
 from guardian.errors import DomainError, IllegalTransition
 from orchestrator import events
@@ -267,6 +268,7 @@ def end_run(
     run.warnings = [*run.warnings, *(text for text in warnings if text not in run.warnings)]
     run.finished_at = timezone.now()
     run.save()
+    metrics.PATTERN_RUNS.on_commit(pattern_id=run.pattern.slug, status=state)
     tell(
         events.RUN_FINISHED,
         run,

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.db import DataError, transaction
 
+from guardian import metrics
 from guardian.authority import Actor
 from guardian.errors import NotFound
 from guardian.outbox import emit
@@ -94,6 +95,7 @@ def validate_gate(
         blocking_reasons=outcome.reasons,
         validated_by=actor.user,
     )
+    metrics.GATE_RESULTS.on_commit(phase=asked.key, result=outcome.evaluation)
     emit(
         events.GATE_EVALUATED,
         subject=result,

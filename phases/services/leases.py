@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from guardian import metrics
 from guardian import services as guardian
 from guardian.authority import Actor
 from guardian.errors import DomainError, KillSwitchOn, LeaseLost, NotFound
@@ -72,11 +73,12 @@ def claim_tasks(
         ticket_id=ticket_id,
         task_id=task_id,
     )
-    if limit > 1:
-        with transaction.atomic():
-            return _claim(actor, want)
-    # One task is one statement, and that needs no transaction around it.
-    return _claim(actor, want)
+    with metrics.TASK_CLAIM_SECONDS.timed():
+        if limit > 1:
+            with transaction.atomic():
+                return _claim(actor, want)
+        # One task is one statement, and that needs no transaction around it.
+        return _claim(actor, want)
 
 
 def tokens(capabilities: list[str]) -> list[str]:

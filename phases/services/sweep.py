@@ -8,6 +8,7 @@ from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F,
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from guardian import metrics
 from guardian.outbox import emit
 from phases import claims, events
 from phases.models import Task, Ticket
@@ -70,6 +71,7 @@ def _lose(task: Task) -> None:
         return
     held_by, never_began = task.holder_id, task.status == Task.Status.ASSIGNED
     task.lease_losses += 1
+    metrics.LEASES_LOST.on_commit()
     if task.lease_losses >= LOST_LEASES_UNTIL_FAILED:
         message = f"Its holder went silent {task.lease_losses} times."
         end_attempt(task, code="lease_lost", message=message, permanent=True)

@@ -118,12 +118,21 @@ class Server:
             # Compiled once for all processes. Not below the data directory: root runs this code,
             # and the data directory belongs to the database's user.
             "PYTHONPYCACHEPREFIX": str(self.venv.directory / "pycache"),
+            "PROMETHEUS_MULTIPROC_DIR": str(self.empty_metrics()),
         }
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
         if self.options.database_url:
             self.environment["DATABASE_URL"] = self.options.database_url
         else:
             self.environment.setdefault("LEMNOS_BACKUPS", "hourly")
+
+    def empty_metrics(self) -> Path:
+        """Where web, worker and relay count together; what an earlier run counted is over."""
+        directory = self.data_dir / "run" / "metrics"
+        directory.mkdir(mode=0o700, exist_ok=True)
+        for file in directory.glob("*.db"):
+            file.unlink()
+        return directory
 
     def start_database(self) -> Place | None:
         self.set_environment()

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
+from guardian import metrics
 from tools.sandbox.cgroups import Counters
 from tools.sandbox.classify import Evidence, classify
 from tools.sandbox.collect import accept_file
@@ -264,7 +265,8 @@ def drive(
     """Run the job to its end and judge it; failures of the host come back as infra_error."""
     run = Run(transport, job, limits, should_stop)
     try:
-        transport.start()
+        with metrics.SANDBOX_START_SECONDS.timed():
+            transport.start()
         run.reader.start()
         writer = threading.Thread(target=run.write_all, name="sandbox-writer", daemon=True)
         writer.start()

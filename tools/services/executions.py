@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from guardian import metrics
 from guardian.authority import GUARDIAN, Actor, owns, service_actor
 from guardian.errors import Invalid, NotYours
 from guardian.outbox import defer, emit
@@ -393,6 +394,9 @@ def _log(execution: ToolExecution, lines: list[tuple[str, str]]) -> None:
 
 
 def _emit_end(execution: ToolExecution, actor: Actor | None = None, reason: str = "") -> None:
+    metrics.TOOL_EXECUTIONS.on_commit(
+        tool=execution.tool.name, result=execution.result_class or execution.status
+    )
     emit(
         ENDED_EVENTS[execution.status],
         subject=execution,
