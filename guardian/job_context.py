@@ -27,7 +27,7 @@ async def around_each_job(
     context.set_request_id(request_id)
     context.set_traceparent(traceparent)
     structlog.contextvars.bind_contextvars(
-        request_id=request_id, trace_id=context.trace_id(), job=job.id, task=job.task_name
+        request_id=request_id, trace_id=context.trace_id(), job=job.id, job_name=job.task_name
     )
     try:
         return await call_next()

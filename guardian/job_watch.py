@@ -13,16 +13,13 @@ _NAMED = {"run_id": "run", "task_id": "task", "ticket_id": "ticket", "team_id": 
 
 
 async def watch(call: Callable[[], Awaitable[Any]], job_context: Any, _worker: Any) -> Any:
-    """A middleware of procrastinate's worker."""
+    """A middleware of procrastinate's worker, inside of `job_context.around_each_job`."""
     job = job_context.job
     began = time.perf_counter()
     named = {
         word: job.task_kwargs[name] for name, word in _NAMED.items() if name in job.task_kwargs
     }
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(
-        request_id=context.request_id(), job=job.task_name, **named
-    )
+    structlog.contextvars.bind_contextvars(**named)
     try:
         with tracing.span("lemnos.job", job=job.task_name, queue=job.queue):
             structlog.contextvars.bind_contextvars(trace_id=context.trace_id())

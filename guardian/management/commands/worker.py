@@ -20,7 +20,6 @@ from procrastinate.psycopg_connector import PsycopgConnector
 from procrastinate.retry import RetryDecision
 from procrastinate.worker import Worker
 
-from guardian import job_watch
 from guardian.hosts import Heart, leave
 from guardian.requeueing import requeue
 
@@ -144,7 +143,6 @@ def make_worker(worker_app: App, lane: Lane) -> Worker:
             "shutdown_graceful_timeout": max(1, settings.SHUTDOWN_SECONDS - HAND_BACK_SECONDS),
             "update_heartbeat_interval": HEARTBEAT_SECONDS,
             "stalled_worker_timeout": STALLED_SECONDS,
-            "worker_middleware": [job_watch.watch],
         }
     )
 
