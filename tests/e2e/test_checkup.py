@@ -1,6 +1,7 @@
 """The main job: a checkup goes by itself from Intake to Done, or to Blocked with its reason.
 
-What a killed worker costs (nothing) is shown in test_many.py.
+What a killed worker costs (nothing) is shown in test_many.py, one that is asked to end in
+test_shutdown.py.
 """
 
 from functools import partial
@@ -8,13 +9,11 @@ from functools import partial
 import pytest
 
 from orchestrator import services
-from orchestrator.models import AgentExecution
 from phases import services as phases
-from phases.models import PhaseGateArtifact, PhaseHistory, Task, Ticket
+from phases.models import PhaseGateArtifact, PhaseHistory, Ticket
 from tests.e2e.processes import Processes, reached, story, wait_for
 from tests.tools.archives import tar_gz, zipped
 from tools import services as tools
-from tools.models import ToolExecution
 
 pytestmark = [
     pytest.mark.slow,
@@ -81,32 +80,6 @@ class TestOwnSource:
         assert [m.to_phase.key for m in moves.select_related("to_phase")] == [
             "PHASE_INTAKE", "PHASE_CHECKS", "PHASE_REPORT", "PHASE_DONE",
         ]  # fmt: skip
-
-    def test_is_given_back_by_a_worker_that_is_asked_to_end(self, lead, team, processes):
-        ticket = checkup(lead, {"kind": "self"})
-        processes.start("relay")
-        # Time for it to give back, none to finish: of 12 seconds the last ten are for that.
-        first = processes.start("worker", LEMNOS_SHUTDOWN_SECONDS="12")
-        running = ToolExecution.objects.filter(tool__name="pytest_run", status="running")
-        wait_for(running.exists, seconds=120, why=lambda: story(team) + processes.logs())
-        task = ticket.tasks.get(status="running")
-
-        first.terminate()
-
-        assert first.wait(30) == 0, processes.logs()
-        given_back = Task.objects.get(pk=task.pk)
-        assert (given_back.status, given_back.holder_id) == ("pending", None), story(team)
-        assert given_back.fence == task.fence + 1
-        assert given_back.retry_count == 0
-        assert not AgentExecution.objects.still_open().exists()
-
-        processes.start("worker")
-        done = wait_for(
-            lambda: reached(ticket, "PHASE_DONE", "PHASE_BLOCKED"),
-            seconds=150,
-            why=lambda: story(team) + processes.logs(),
-        )
-        assert done.phase.key == "PHASE_DONE", story(team)
 
 
 @pytest.mark.usefixtures("crew")

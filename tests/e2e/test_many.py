@@ -4,8 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from functools import partial
 from typing import Any
 
@@ -14,7 +12,6 @@ from django.conf import settings
 from django.db import connection
 from launch.redis import find_redis, redis_child, redis_url
 from launch.venv import Virtualenv
-from websockets.sync.client import connect
 
 from guardian import services as guardian
 from guardian.authority import ROLE_SCOPES
@@ -25,8 +22,8 @@ from orchestrator.models import AgentExecution
 from phases import services as phases
 from phases.models import PhaseGateArtifact, PhaseHistory, Task
 from tests.config.test_containers import health_command
+from tests.e2e.doors import Web
 from tests.e2e.processes import Processes, story, wait_for
-from tests.platform.conftest import free_port
 from tools.models import ToolExecution
 
 pytestmark = [
@@ -39,45 +36,12 @@ MOVES = ["PHASE_INTAKE", "PHASE_CHECKS", "PHASE_REPORT", "PHASE_DONE"]
 EVIDENCE = ["inventory", "lint_report", "report", "test_results"]
 
 
-class Web:
-    """One web process and a program that talks to it with a token."""
-
-    def __init__(self, fleet: "Fleet") -> None:
-        self.port, self.token = free_port(), fleet.token
-        self.process = fleet.start("web", LEMNOS_PORT=str(self.port))
-
-    def ask(self, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
-        """Status and answer; 0 when nobody answers."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310  http alone
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.load(error)
-        except OSError:
-            return 0, {}
-
-    def ready(self) -> bool:
-        return self.ask("/readyz")[0] == 200
-
-    def listen(self):
-        return connect(
-            f"ws://127.0.0.1:{self.port}/ws/events",
-            additional_headers={"Authorization": f"Bearer {self.token}"},
-        )
-
-
 class Fleet:
     """All processes of one installation, and one Redis between them."""
 
     def __init__(self, processes: Processes, redis: str, token: str) -> None:
         self.processes, self.redis, self.token = processes, redis, token
-        self.webs = [Web(self) for _ in range(2)]
+        self.webs = [Web(processes, token, REDIS_URL=redis) for _ in range(2)]
         self.workers = [self.start("worker") for _ in range(3)]
         self.relays = [self.start("relay") for _ in range(2)]
 

@@ -1,0 +1,1 @@
+"""Workers by the dozen for tests about their deaths: forked, so that each costs milliseconds."""
