@@ -3,7 +3,6 @@
 from importlib import import_module
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db.models import F, QuerySet
@@ -23,84 +22,6 @@ admin.site.unregister(Group)
 admin.site.index_template = "guardian/operators/home.html"
 admin.site.index_title = "Overview"
 admin.site.site_title = admin.site.site_header = "Lemnos"
-
-
-@admin.register(models.User)
-class UserAdmin(RecordAdmin):
-    section = "People"
-    icon = "person"
-    team_path = "memberships__team"
-    list_display = ["username", "display_name", "kind", "is_staff", "is_active", "created_at"]
-    list_filter = ["kind", "is_staff", "is_active"]
-    search_fields = ["username", "display_name"]
-    exclude = ["password"]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).distinct()
-
-    def team_of(self, row: models.User) -> None:
-        """A user may be in several teams."""
-
-
-@admin.register(models.Team)
-class TeamAdmin(RecordAdmin):
-    section = "People"
-    icon = "groups"
-    team_path = "id"
-    list_display = ["name", "slug", "created_at"]
-    list_filter = ["created_at"]
-    search_fields = ["name", "slug"]
-
-    def team_of(self, row: models.Team) -> models.Team:
-        return row
-
-    @reasoned_action(
-        label="Stop new work",
-        scope="guardian:intervene",
-        level=GUARDIAN,
-        danger=True,
-        fields=lambda _: {
-            "everywhere": forms.BooleanField(required=False, label="In every team (needs level 5)")
-        },
-    )
-    def stop_new_work(
-        self, *, actor: Actor, row: models.Team, reason: str, everywhere: bool
-    ) -> None:
-        """Turns the kill switch on: nothing new is claimed or run until somebody turns it off.
-
-        What runs already goes on to its end.
-        """
-        services.set_kill_switch(actor=actor, on=True, reason=reason, everywhere=everywhere)
-
-
-@admin.register(models.Membership)
-class MembershipAdmin(RecordAdmin):
-    section = "People"
-    icon = "badge"
-    list_display = ["user", "team", "role", "authority"]
-    list_filter = ["role", "authority"]
-    search_fields = ["user__username", "team__slug"]
-
-
-@admin.register(models.ApiToken)
-class ApiTokenAdmin(RecordAdmin):
-    section = "People"
-    icon = "key"
-    when_empty = "A token is made with POST /api/v1/tokens and shown once."
-    list_display = ["name", "key_id", "user", "team", "can_write", "expires_at", "revoked_at"]
-    list_filter = ["can_write", "team"]
-    search_fields = ["name", "key_id", "user__username"]
-    exclude = ["secret_hash", "pepper_id"]
-
-    @reasoned_action(
-        label="Revoke",
-        scope="tokens:self",
-        danger=True,
-        fits=lambda token: token.revoked_at is None,
-    )
-    def revoke(self, *, actor: Actor, row: models.ApiToken, reason: str) -> None:
-        """Ends this token at once; it never works again. Others' tokens need `tokens:admin`."""
-        services.revoke_token(actor=actor, token_id=row.pk, reason=reason)
 
 
 @admin.register(models.Event)
@@ -301,7 +222,7 @@ class WorkerHostAdmin(RecordAdmin):
     search_fields = ["name"]
 
 
-for _module in ("guardian.admin_schedules", "guardian.admin_jobs"):
+for _module in ("guardian.admin_people", "guardian.admin_schedules", "guardian.admin_jobs"):
     import_module(_module)  # registers itself
 
 console.page("API", icon="api", route="docs")

@@ -13,6 +13,14 @@ Fields = Mapping[str, forms.Field]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Secret:
+    """What a button made and nobody can read again."""
+
+    said: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Button:
     """One verb of an operator on a row: who may, where it fits, what it asks."""
 
@@ -25,6 +33,7 @@ class Button:
     danger: bool
     bulk: bool
     asks_reason: bool
+    on_list: bool
     fits: Callable[[Any], bool]
     fields: Callable[[Any], Fields] | None = field(default=None, repr=False)
 
@@ -41,13 +50,16 @@ def reasoned_action(
     danger: bool = False,
     bulk: bool = True,
     asks_reason: bool = True,
+    on_list: bool = False,
     fits: Callable[[Any], bool] = lambda row: True,
     fields: Callable[[Any], Fields] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make an admin's method a button. Its docstring is what the confirmation page explains.
 
     The method is called with keyword arguments actor, row, reason and those of `fields`. A text it
-    returns is shown to whoever pressed, once, in place of "Done".
+    returns is shown to whoever pressed, once, in place of "Done"; a Secret gets a page of its own.
+    `on_list`: it makes a row, so it stands over the list, has no `row`, and `fields` is given the
+    actor.
     """
 
     def mark(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,8 +71,9 @@ def reasoned_action(
             level=level,
             human=human,
             danger=danger,
-            bulk=bulk and fields is None,
+            bulk=bulk and fields is None and not on_list,
             asks_reason=asks_reason,
+            on_list=on_list,
             fits=fits,
             fields=fields,
         )

@@ -1,6 +1,12 @@
 """Event kinds that guardian emits. Data keys in the comments."""
 
 TEAM_CREATED = "guardian.team.created"  # slug
+TEAM_RENAMED = "guardian.team.renamed"  # before, after: name
+USER_CREATED = "guardian.user.created"  # username, kind_of_user
+USER_DEACTIVATED = "guardian.user.deactivated"  # username, kind_of_user
+USER_REACTIVATED = "guardian.user.reactivated"  # username, kind_of_user
+PASSWORD_RESET = "guardian.password.reset"  # noqa: S105  username, kind_of_user
+PASSWORD_CHANGED = "guardian.password.changed"  # noqa: S105  username
 MEMBERSHIP_CHANGED = "guardian.membership.changed"  # user_id, before and after: role, authority
 TOKEN_CREATED = "guardian.token.created"  # noqa: S105  name, key_id, scopes
 TOKEN_REVOKED = "guardian.token.revoked"  # noqa: S105  key_id

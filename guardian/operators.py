@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
-from django import forms
 from django.apps import apps
 from django.contrib import messages
 from django.contrib.admin.utils import quote, unquote
@@ -16,16 +15,16 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import ForeignKey, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from guardian import links
 from guardian.authority import Actor, actor_for
-from guardian.buttons import Button, Fields, ReasonForm, reasoned_action
+from guardian.buttons import Button, Fields, Secret, reasoned_action
 from guardian.columns import column_of, told_of
-from guardian.errors import DomainError, Forbidden
+from guardian.errors import Forbidden
 from guardian.filters import within_reach
 from guardian.identity import session_actor
+from guardian.pressing import Pressing
 
 if apps.is_installed("unfold"):
     from unfold.admin import ModelAdmin
@@ -41,6 +40,7 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
     show_full_result_count = False
     list_per_page = 50
     change_form_template = "guardian/operators/record.html"
+    change_list_template = "guardian/operators/list.html"
     # The group and sign in the side bar; the app's own unless a model belongs elsewhere.
     section: ClassVar[str] = ""
     icon: ClassVar[str] = "data_object"
@@ -139,12 +139,28 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
         if len(rows) > ROWS_AT_ONCE:
             self.message_user(request, f"At most {ROWS_AT_ONCE} rows at once.", messages.ERROR)
             return None
-        form = self._form(button, rows[0], request if "confirmed" in request.POST else None)
+        pressing = Pressing(self, request, button)
+        form = pressing.form(rows[0], bound="confirmed" in request.POST)
         if not form.is_bound or not form.is_valid():
-            return self._confirmation(request, button, rows, form)
+            return pressing.page(rows, form)
         for row in rows:
-            self._press(request, button, row, form.cleaned_data)
+            pressing.press(row, form.cleaned_data)
         return None
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        makes = {"makes": list(self._makes(request))}
+        response: HttpResponse = super().changelist_view(request, (extra_context or {}) | makes)
+        return response
+
+    def _makes(self, request: HttpRequest) -> Iterable[dict[str, Any]]:
+        makers = [button for button in self.buttons().values() if button.on_list]
+        actor = _actor_or_none(request) if makers else None
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}_make"
+        for button in makers:
+            if actor is not None and button.allowed_to(actor):
+                yield {"button": button, "url": reverse(name, args=[button.name])}
 
     # One row
 
@@ -156,73 +172,36 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
         return {button.name: button for button in found if isinstance(button, Button)}
 
     def get_urls(self) -> list[URLPattern]:
-        name = f"{self.opts.app_label}_{self.opts.model_name}_press"
-        view = self.admin_site.admin_view(self.press_view)
-        return [path("<path:object_id>/press/<slug:verb>/", view, name=name), *super().get_urls()]
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
+        press = self.admin_site.admin_view(self.press_view)
+        make = self.admin_site.admin_view(self.make_view)
+        return [
+            path("make/<slug:verb>/", make, name=f"{name}_make"),
+            path("<path:object_id>/press/<slug:verb>/", press, name=f"{name}_press"),
+            *super().get_urls(),
+        ]
 
     def press_view(self, request: HttpRequest, object_id: str, verb: str) -> HttpResponse:
         """The confirmation page of a button, and its press."""
         row = get_object_or_404(self.get_queryset(request), pk=unquote(object_id))
         button = self.buttons().get(verb)
-        if button is None or not self.has_view_permission(request, row):
+        if button is None or button.on_list or not self.has_view_permission(request, row):
             raise PermissionDenied
-        if not button.allowed_to(self._actor_or_403(request, row)):
+        return Pressing(self, request, button).on_row(row, self._actor_or_403(request, row))
+
+    def make_view(self, request: HttpRequest, verb: str) -> HttpResponse:
+        """The page of a button that makes a row, and its press."""
+        button, actor = self.buttons().get(verb), _actor_or_none(request)
+        allowed = actor is not None and self.has_view_permission(request)
+        if button is None or not button.on_list or actor is None or not allowed:
             raise PermissionDenied
-        form = self._form(button, row, request if request.method == "POST" else None)
-        if not form.is_bound or not form.is_valid():
-            return self._confirmation(request, button, [row], form)
-        self._press(request, button, row, form.cleaned_data)
-        return HttpResponseRedirect(links.page_of(row) or ".")
+        return Pressing(self, request, button).on_list(actor)
 
     def _actor_or_403(self, request: HttpRequest, row: Any) -> Actor:
         try:
             return self.actor_on(request, row)
         except Forbidden as refusal:
             raise PermissionDenied from refusal
-
-    def _form(self, button: Button, row: Any, bound_to: HttpRequest | None) -> forms.Form:
-        form = (
-            ReasonForm(bound_to.POST if bound_to else None)
-            if button.asks_reason
-            else forms.Form(bound_to.POST if bound_to else None)
-        )
-        extra = button.fields(row) if button.fields else {}
-        form.fields = {**extra, **form.fields}  # what is done first, then why
-        return form
-
-    def _confirmation(
-        self, request: HttpRequest, button: Button, rows: list[Any], form: forms.Form
-    ) -> HttpResponse:
-        subject = str(rows[0]) if len(rows) == 1 else f"{len(rows)} {self.opts.verbose_name_plural}"
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"{button.label}: {subject}",
-            "opts": self.opts,
-            "button": button,
-            "rows": rows,
-            "misfits": [row for row in rows if not button.fits(row)],
-            "form": form,
-            "many": "action" in request.POST,
-            "back": request.get_full_path() if "action" in request.POST else links.page_of(rows[0]),
-        }
-        return TemplateResponse(request, "guardian/operators/confirm.html", context)
-
-    def _press(
-        self, request: HttpRequest, button: Button, row: Any, values: dict[str, Any]
-    ) -> None:
-        """Call the service for one row and say what came of it."""
-        try:
-            actor = self.actor_on(request, row)
-            if not button.allowed_to(actor):
-                raise Forbidden
-            said = getattr(self, button.name)(actor=actor, row=row, **values)
-        except DomainError as refusal:
-            text = f"{row}: {refusal.detail} {refusal.remedy_text}".strip()
-            self.message_user(request, text, messages.ERROR)
-        else:
-            self.message_user(
-                request, f"{button.label}: {row}. {said or 'Done.'}", messages.SUCCESS
-            )
 
     def change_view(
         self,
@@ -250,7 +229,8 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
         actor = _actor_or_none(request, partial(self.actor_on, request, row))
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_press"
         for button in self.buttons().values():
-            if actor is not None and button.allowed_to(actor) and button.fits(row):
+            shown = not button.on_list and button.fits(row)
+            if actor is not None and shown and button.allowed_to(actor):
                 yield {"button": button, "url": reverse(name, args=[quote(row.pk), button.name])}
 
     def history_view(
@@ -279,4 +259,4 @@ def _actor_or_none(request: HttpRequest, ask: Callable[[], Actor] | None = None)
         return None
 
 
-__all__ = ["Fields", "ModelAdmin", "RecordAdmin", "reasoned_action"]
+__all__ = ["Fields", "ModelAdmin", "RecordAdmin", "Secret", "reasoned_action"]

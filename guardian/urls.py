@@ -41,6 +41,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.home, name="home"),
     path("login", throttled(views.LoginView.as_view()), name="login"),
     path("team", views.choose_team, name="choose-team"),
+    path("password", views.password, name="password"),
     path("logout", views.LogoutView.as_view(), name="logout"),
     path("api/schema", views.schema, name="schema"),
     path("api/docs", DocsView.as_view(url_name="schema"), name="docs"),

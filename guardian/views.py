@@ -1,23 +1,28 @@
-"""Pages of guardian: logging in and out, and what an error code means."""
+"""Pages of guardian: logging in and out, one's password, and what an error code means."""
 
 import json
 from functools import cache
 from http import HTTPStatus
 from typing import Any
 
+from django import forms
+from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth import views as auth_views
+from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiYamlRenderer
 
 from guardian import context
 from guardian.error_book import entries
-from guardian.errors import BadFilter
+from guardian.errors import BadFilter, DomainError, Unauthorized
 from guardian.models import Team, User
 from guardian.problems import problem_body, problem_response
+from guardian.services import change_own_password
 
 
 class LoginView(auth_views.LoginView):
@@ -42,6 +47,42 @@ def choose_team(request: HttpRequest) -> HttpResponse:
     request.session["team_id"] = str(team.pk)
     request.session.pop("board", None)  # the other team's boards have names of their own
     return redirect("boards")
+
+
+class PasswordForm(forms.Form):
+    """One's own password, changed by whoever knows the present one."""
+
+    present = forms.CharField(max_length=200)
+    new = forms.CharField(max_length=200, strip=False)
+    again = forms.CharField(max_length=200, strip=False)
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        if values.get("new") != values.get("again"):
+            self.add_error("again", "The two new passwords are not the same.")
+        return values
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+@sensitive_post_parameters()
+def password(request: HttpRequest) -> HttpResponse:
+    """Change one's own password; this session goes on, all others end."""
+    user, done = request.user, False
+    if not isinstance(user, User):
+        raise Unauthorized
+    form = PasswordForm(request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid():
+        values = form.cleaned_data
+        try:
+            changed = change_own_password(user=user, present=values["present"], new=values["new"])
+        except DomainError as refusal:
+            form.add_error("new" if refusal.code == "invalid" else "present", refusal.detail)
+        else:
+            update_session_auth_hash(request, changed)
+            done = True
+    shown = {"form": form, "done": done, "person": user}
+    return render(request, "guardian/password.html", shown, status=200 if not form.errors else 400)
 
 
 def home(request: HttpRequest) -> HttpResponse:

@@ -32,7 +32,6 @@ LONG_FILES = {
     "orchestrator/workshop.py": "what a checkup step does with a source",
     "phases/serializers.py": "all shapes of tickets, tasks and boards",
     "tools/api.py": "all routes of files, tools, runs and the sandbox",
-    "guardian/admin.py": "one admin per model of guardian",
     "guardian/errors.py": "one catalogue: what is refused, and what helps",
     "phases/admin.py": "one admin per model of phases",
     "tools/services/executions.py": "every edge of one state machine",

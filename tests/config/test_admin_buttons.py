@@ -50,7 +50,12 @@ def press_url(row, verb: str) -> str:
 
 
 def press(client: Client, row, verb: str, **values):
-    return client.post(press_url(row, verb), {"reason": REASON, **values}, follow=True)
+    """As a browser does: open the page that asks, then send its form."""
+    asked = client.get(press_url(row, verb))
+    seen = (asked.context or {}).get("seen", "")
+    return client.post(
+        press_url(row, verb), {"reason": REASON, "seen": seen, **values}, follow=True
+    )
 
 
 def shown(response) -> list[str]:
@@ -113,7 +118,7 @@ class TestButtons:
         assert Ticket.objects.get(pk=ticket.pk).phase.key == "PHASE_REQUIREMENTS"
 
     def test_asking_the_gate_needs_no_reason_and_stores_the_answer(self, enter, admin, ticket):
-        enter(admin).post(press_url(ticket, "ask_gate"))
+        press(enter(admin), ticket, "ask_gate")
 
         assert PhaseGateResult.objects.get(ticket=ticket).gate_status == "failed"
 
@@ -143,7 +148,7 @@ class TestButtons:
             actor=lead, ticket_id=ticket.pk, artifact_type="note", content="seen"
         )
 
-        enter(admin).post(press_url(artifact, "confirm"))
+        press(enter(admin), artifact, "confirm")
 
         assert PhaseGateArtifact.objects.get(pk=artifact.pk).verified_by_id == admin.id
 

@@ -38,7 +38,8 @@ with transaction.atomic():
         answer = client.get(page)
         assert answer.status_code == 200, (page, answer.status_code)
         assert "lemnos/admin.css" in answer.content.decode(), page
-    client.post(pages[-1], {"reason": "not needed"})
+    seen = client.get(pages[-1]).context["seen"]
+    client.post(pages[-1], {"reason": "not needed", "seen": seen})
     assert Task.objects.get(pk=task.pk).status == "cancelled"
     assert not any("unfold" in c.__module__ for c in RecordAdmin.__mro__)
     transaction.set_rollback(True)

@@ -28,8 +28,10 @@ def enter(actor) -> Client:
 
 
 def press(client, row, verb, **values):
-    name = f"admin:guardian_{row._meta.model_name}_press"
-    return client.post(reverse(name, args=[row.pk, verb]), values)
+    """As a browser does: open the page that asks, then send its form."""
+    url = reverse(f"admin:guardian_{row._meta.model_name}_press", args=[row.pk, verb])
+    seen = (client.get(url).context or {}).get("seen", "")
+    return client.post(url, {"seen": seen, **values})
 
 
 def shown(answer) -> list[str]:

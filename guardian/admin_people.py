@@ -1,0 +1,237 @@
+"""People, agents, teams and their tokens in the operators' admin."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from guardian import models, services
+from guardian.authority import AUTHORITY_CEILING, GUARDIAN, SYSTEM, Actor, actor_for
+from guardian.errors import Forbidden
+from guardian.identity import session_actor
+from guardian.operators import Fields, RecordAdmin, Secret, reasoned_action
+
+TEAM = "team:admin"
+Roles = models.Membership.Role
+
+
+def user_fields(actor: Actor) -> Fields:
+    return {
+        "username": forms.CharField(max_length=150, label="Name to log in with"),
+        "display_name": forms.CharField(max_length=150, required=False, label="Name to show"),
+        "kind": forms.ChoiceField(choices=models.User.Kind.choices),
+        "role": forms.ChoiceField(choices=Roles.choices, help_text="Agents have the role agent."),
+    }
+
+
+def team_fields(_actor: Actor) -> Fields:
+    return {
+        "name": forms.CharField(max_length=100),
+        "slug": forms.CharField(max_length=50, label="Short name", help_text="As in addresses."),
+    }
+
+
+def role_fields(membership: models.Membership) -> Fields:
+    tops = ", ".join(f"{role} {top}" for role, top in AUTHORITY_CEILING.items())
+    return {
+        "role": forms.ChoiceField(choices=Roles.choices, initial=membership.role),
+        "authority": forms.IntegerField(
+            min_value=1,
+            max_value=SYSTEM,
+            initial=membership.authority,
+            label="Authority level",
+            help_text=f"At most: {tops}.",
+        ),
+    }
+
+
+def token_fields(actor: Actor) -> Fields:
+    """For whom, what for, how long, and which of the maker's own scopes."""
+    mine = Q(pk=actor.id)
+    agents = Q(kind=models.User.Kind.AGENT, memberships__team=actor.team)
+    reach = (mine | agents) if actor.has_scope("tokens:admin") else mine
+    scopes = sorted(actor.scopes)
+    return {
+        "user": forms.ModelChoiceField(
+            models.User.objects.filter(reach, is_active=True).distinct().order_by("username"),
+            initial=actor.id,
+            label="Whose",
+        ),
+        "name": forms.CharField(max_length=100, help_text="What it is for."),
+        "days": forms.IntegerField(min_value=1, max_value=365, initial=90, label="Good for days"),
+        "scopes": forms.MultipleChoiceField(
+            choices=[(scope, scope) for scope in scopes],
+            widget=forms.CheckboxSelectMultiple,
+            initial=[scope for scope in scopes if scope.endswith(":read")],
+        ),
+        "can_write": forms.BooleanField(required=False, initial=True, label="May write"),
+    }
+
+
+@admin.register(models.User)
+class UserAdmin(RecordAdmin):
+    section = "People"
+    icon = "person"
+    team_path = "memberships__team"
+    list_display = ["username", "display_name", "kind", "is_staff", "is_active", "created_at"]
+    list_filter = ["kind", "is_staff", "is_active"]
+    search_fields = ["username", "display_name"]
+    exclude = ["password"]
+
+    @reasoned_action(label="Add a user", scope=TEAM, on_list=True, fields=user_fields)
+    def add_user(self, *, actor: Actor, reason: str, **values: Any) -> Secret | str:
+        """Makes a user in your team. A person gets a first password, an agent its own tokens."""
+        user, password = services.add_user(actor=actor, reason=reason, **values)
+        if not password:
+            return f"{user.username} is in {actor.team}. Make a token for it next."
+        said = f"{user.username} logs in with this password and changes it at /password."
+        return Secret(said=said, value=password)
+
+    @reasoned_action(
+        label="New first password",
+        scope=TEAM,
+        danger=True,
+        bulk=False,
+        fits=lambda user: user.kind == models.User.Kind.HUMAN,
+    )
+    def reset_password(self, *, actor: Actor, row: models.User, reason: str) -> Secret:
+        """For somebody who lost theirs: the present password and its sessions end at once."""
+        password = services.reset_password(actor=actor, user_id=row.pk, reason=reason)
+        return Secret(said=f"{row.username} logs in with this and changes it.", value=password)
+
+    @reasoned_action(label="Deactivate", scope=TEAM, danger=True, fits=lambda user: user.is_active)
+    def deactivate(self, *, actor: Actor, row: models.User, reason: str) -> None:
+        """Nothing of this user opens a door any more: password, sessions and tokens.
+
+        Somebody who is in other teams, too, is deactivated by level 5 alone.
+        """
+        services.deactivate_user(actor=actor, user_id=row.pk, reason=reason)
+
+    @reasoned_action(label="Reactivate", scope=TEAM, fits=lambda user: not user.is_active)
+    def reactivate(self, *, actor: Actor, row: models.User, reason: str) -> None:
+        """Password and tokens work again as they did."""
+        services.reactivate_user(actor=actor, user_id=row.pk, reason=reason)
+
+    def actor_on(self, request: HttpRequest, row: models.User) -> Actor:
+        """Who the operator is in a team that both are in."""
+        both = set(row.memberships.values_list("team_id", flat=True))
+        here = session_actor(request)
+        if here.team_id in both:
+            return here
+        found = request.user.memberships.filter(team_id__in=both).select_related("team").first()  # type: ignore[union-attr]  # only users pass the admin's door
+        if found is None:
+            raise Forbidden
+        return actor_for(found.user, found.team)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).distinct()
+
+    def team_of(self, row: models.User) -> None:
+        """A user may be in several teams."""
+
+
+@admin.register(models.Team)
+class TeamAdmin(RecordAdmin):
+    section = "People"
+    icon = "groups"
+    team_path = "id"
+    list_display = ["name", "slug", "created_at"]
+    list_filter = ["created_at"]
+    search_fields = ["name", "slug"]
+
+    def team_of(self, row: models.Team) -> models.Team:
+        return row
+
+    @reasoned_action(label="New team", scope=TEAM, level=SYSTEM, on_list=True, fields=team_fields)
+    def found(self, *, actor: Actor, reason: str, **values: str) -> str:
+        """Makes a team with its workflows, tools and agents; you are its first admin."""
+        team = services.found_team(actor=actor, reason=reason, **values)
+        return f"{team.name} is there; its workflows follow in seconds."
+
+    @reasoned_action(
+        label="Rename…",
+        scope=TEAM,
+        fields=lambda team: {"name": forms.CharField(max_length=100, initial=team.name)},
+    )
+    def rename(self, *, actor: Actor, row: models.Team, reason: str, name: str) -> None:
+        """Changes what people read; the short name in addresses stays as it is."""
+        services.rename_team(actor=actor, name=name, reason=reason)
+
+    @reasoned_action(
+        label="Stop new work",
+        scope="guardian:intervene",
+        level=GUARDIAN,
+        danger=True,
+        fields=lambda _: {
+            "everywhere": forms.BooleanField(required=False, label="In every team (needs level 5)")
+        },
+    )
+    def stop_new_work(
+        self, *, actor: Actor, row: models.Team, reason: str, everywhere: bool
+    ) -> None:
+        """Turns the kill switch on: nothing new is claimed or run until somebody turns it off.
+
+        What runs already goes on to its end.
+        """
+        services.set_kill_switch(actor=actor, on=True, reason=reason, everywhere=everywhere)
+
+
+@admin.register(models.Membership)
+class MembershipAdmin(RecordAdmin):
+    section = "People"
+    icon = "badge"
+    list_display = ["user", "team", "role", "authority"]
+    list_filter = ["role", "authority"]
+    search_fields = ["user__username", "team__slug"]
+
+    @reasoned_action(label="Change role…", scope=TEAM, fields=role_fields)
+    def change_role(
+        self, *, actor: Actor, row: models.Membership, reason: str, role: str, authority: int
+    ) -> None:
+        """What this user is here from their next request on; at most your own level."""
+        services.change_role(
+            actor=actor, membership_id=row.pk, role=role, authority=authority, reason=reason
+        )
+
+    @reasoned_action(label="Take out of the team", scope=TEAM, danger=True)
+    def end(self, *, actor: Actor, row: models.Membership, reason: str) -> None:
+        """Tokens and sessions of this user in this team end with their next request."""
+        services.end_membership(membership_id=row.pk, actor=actor, reason=reason)
+
+
+@admin.register(models.ApiToken)
+class ApiTokenAdmin(RecordAdmin):
+    section = "People"
+    icon = "key"
+    when_empty = "Make the first one above; it is shown once."
+    list_display = ["name", "key_id", "user", "team", "can_write", "expires_at", "revoked_at"]
+    list_filter = ["can_write", "team"]
+    search_fields = ["name", "key_id", "user__username"]
+    exclude = ["secret_hash", "pepper_id"]
+
+    @reasoned_action(
+        label="Make a token",
+        scope="tokens:self",
+        asks_reason=False,
+        on_list=True,
+        fields=token_fields,
+    )
+    def make(self, *, actor: Actor, user: models.User, days: int, **values: Any) -> Secret:
+        """Makes a credential of a program, for yourself or for an agent of your team."""
+        expires_at = timezone.now() + timedelta(days=days)
+        token, text = services.create_token(actor=actor, user=user, expires_at=expires_at, **values)
+        return Secret(said=f"The token {token.name} of {user}, good for {days} days.", value=text)
+
+    @reasoned_action(
+        label="Revoke",
+        scope="tokens:self",
+        danger=True,
+        fits=lambda token: token.revoked_at is None,
+    )
+    def revoke(self, *, actor: Actor, row: models.ApiToken, reason: str) -> None:
+        """Ends this token at once; it never works again. Others' tokens need `tokens:admin`."""
+        services.revoke_token(actor=actor, token_id=row.pk, reason=reason)
