@@ -275,6 +275,12 @@ DEMO = env.bool("LEMNOS_DEMO", True)
 # How the claim of a task and its life are timed; the database clock decides.
 LEASE_DEFAULT = timedelta(seconds=60)
 
+VERSION = "0.1.0"
+# Secrets that are only kept out of logs and reports here.
+LLM_API_KEY = env.str("LLM_API_KEY", "")
+TOOL_SECRETS: list[str] = [
+    value for item in env.list("LEMNOS_TOOL_SECRETS", []) if (value := item.partition("=")[2])
+]
 # Who collects crashes and spans; their libraries are in requirements-observability.txt.
 SENTRY_DSN = env.str("SENTRY_DSN", "")
 OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", "")

@@ -11,4 +11,8 @@ class GuardianConfig(AppConfig):
     def ready(self) -> None:
         from django.utils.module_loading import autodiscover_modules
 
+        from guardian import reports, tracing
+
         autodiscover_modules("checks", "receivers", "readings")
+        reports.start()
+        tracing.start()

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from guardian import egress, metrics
+from guardian import egress, metrics, tracing
 from guardian.errors import EgressFailed, EgressRefused
 from guardian.services import (
     Letter,
@@ -34,7 +34,10 @@ def deliver_due(webhook_id: UUID) -> int:
         letter = take_up_delivery(webhook_id=webhook_id)
         if letter is None:
             break
-        outcome = post(letter)
+        with tracing.span("lemnos.webhook", attempt=letter.attempt) as seen:
+            outcome = post(letter)
+            if not outcome.arrived:
+                tracing.failed(seen, outcome.word)
         metrics.WEBHOOK_ATTEMPTS.count(result=outcome.word)
         settle_delivery(letter=letter, outcome=outcome)
         log.info(

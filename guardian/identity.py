@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from guardian import errors
 from guardian.authority import Actor, actor_for, require_scope
 from guardian.fencing import keep_fences
+from guardian.logs import bind_actor
 
 if TYPE_CHECKING:
     from guardian.models import Team, User
@@ -33,6 +34,7 @@ class TokenAuthentication(BaseAuthentication):
         if scheme.lower() not in {"bearer", "token"} or not value.strip():
             raise errors.Unauthorized
         actor = authenticate_token(value.strip(), address=client_address(request))
+        bind_actor(team_id=actor.team_id, actor_id=actor.id)
         return actor.user, actor
 
     def authenticate_header(self, request: Request) -> str:
@@ -47,7 +49,9 @@ class SessionActorAuthentication(SessionAuthentication):
         if user is None or not user.is_authenticated or not user.is_active:
             return None
         self.enforce_csrf(request)
-        return user, session_actor(request._request)
+        actor = session_actor(request._request)
+        bind_actor(team_id=actor.team_id, actor_id=actor.id)
+        return user, actor
 
 
 def session_actor(request: HttpRequest) -> Actor:

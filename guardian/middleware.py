@@ -9,7 +9,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
-from guardian import context, disk, metrics
+from guardian import context, disk, metrics, tracing
 from guardian.errors import Invalid, ReadOnly
 
 
@@ -23,11 +23,18 @@ class RequestContextMiddleware:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if context.is_safe_request_id(given) else uuid4().hex
         context.set_request_id(request_id)
-        trace = context.continued(request.headers.get("traceparent", ""))
-        context.set_traceparent(trace)
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id, trace_id=context.trace_id())
-        response = self.get_response(request)
+        given = request.headers.get("traceparent", "")
+        # A span continues the caller's trace by itself; without spans the step is only a number.
+        context.set_traceparent(given if tracing.is_on() else context.continued(given))
+        with tracing.span("lemnos.request", method=request.method) as seen:
+            trace = context.traceparent()
+            structlog.contextvars.clear_contextvars()
+            structlog.contextvars.bind_contextvars(
+                request_id=request_id, trace_id=context.trace_id()
+            )
+            response = self.get_response(request)
+            if response.status_code >= 500:
+                tracing.failed(seen, str(response.status_code))
         response["X-Request-ID"] = request_id
         response["traceparent"] = trace
         return response

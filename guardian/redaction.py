@@ -1,12 +1,13 @@
 """Secrets never reach events or logs: values under telling names become `[redacted]`."""
 
 import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 REDACTED = "[redacted]"
 _NAMES = re.compile(
     r"(?i)(password|passwd|passphrase|secret|authorization|cookie|api[_-]?key|private[_-]?key"
-    r"|token$|pepper)"
+    r"|token$|pepper|csrf|session_?id|session_key)"
 )
 # A fence is called `token` too, and is a number.
 _FENCES = re.compile(r"(?i)token$")
@@ -16,26 +17,61 @@ _TOKEN = re.compile(r"\blem_[0-9A-Za-z]{12}\.[0-9A-Za-z_-]{20,}")
 _URL_PASSWORD = re.compile(r"(?P<head>://[^\s:/@]*:)[^\s@/]+(?=@)")
 
 
+_WEBHOOK_SECRET = re.compile(r"\bwhsec_[0-9A-Za-z+/_-]{16,}={0,2}")
+# Header fields as libraries print them, on a line of their own or as entries of a dict.
+_HEADER = re.compile(
+    r"(?i)\b(?P<head>(?:proxy-)?authorization|(?:set-)?cookie)(?P<sign>['\"]?\s{0,3}[:=,]\s{0,3})"
+    r"(?:'[^'\n]*'|\"[^\"\n]*\"|[^\n]+)"
+)
+_BEARER = re.compile(r"(?i)\b(?P<head>bearer )[0-9A-Za-z._~+/=-]{8,}")
+_PAIR = re.compile(
+    r"(?i)(?P<head>\b(?:sessionid|csrftoken|password|api_?key|access_token|secret)=)[^\s&;,'\"]+"
+)
+_PAIRED = ("sessionid=", "csrftoken=", "assword=", "key=", "token=", "secret=")
+
+
 def redact_text(text: str) -> str:
-    # Most texts hold neither; looking for a few letters is much cheaper than for a pattern.
+    # Most texts hold none; looking for a few letters is much cheaper than for a pattern.
     if "lem_" in text:
         text = _TOKEN.sub(REDACTED, text)
     if "://" in text:
         text = _URL_PASSWORD.sub(r"\g<head>" + REDACTED, text)
+    if "whsec_" in text:
+        text = _WEBHOOK_SECRET.sub(REDACTED, text)
+    if "earer " in text:
+        text = _BEARER.sub(r"\g<head>" + REDACTED, text)
+    if "=" in text and any(name in text for name in _PAIRED):
+        text = _PAIR.sub(r"\g<head>" + REDACTED, text)
     return text
 
 
-def redact(value: Any) -> Any:
-    """The same shape with secret values replaced. Fences called `token` are numbers and stay."""
+def redact_report(text: str, own: Iterable[str] = ()) -> str:
+    """redact_text() for what leaves towards machines: header fields, and this installation's own
+    secrets wherever they stand."""
+    text = redact_text(text)
+    lowered = text.lower()
+    if "authorization" in lowered or "cookie" in lowered:
+        text = _HEADER.sub(r"\g<head>\g<sign>" + REDACTED, text)
+    for secret in own:
+        if secret in text:
+            text = text.replace(secret, REDACTED)
+    return text
+
+
+def redact(value: Any, text: Callable[[str], str] = redact_text) -> Any:
+    """The same shape with secret values replaced. Fences called `token` are numbers and stay.
+
+    `text` is what each text goes through.
+    """
     if isinstance(value, dict):
         return {
-            key: REDACTED if _is_secret(str(key), item) else redact(item)
+            key: REDACTED if _is_secret(str(key), item) else redact(item, text)
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return [redact(item) for item in value]
+        return [redact(item, text) for item in value]
     if isinstance(value, str):
-        return redact_text(value)
+        return text(value)
     return value
 
 

@@ -13,11 +13,11 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from guardian import context, metrics
+from guardian import context, metrics, tracing
 from guardian.audit import begin
 from guardian.chain import chain_hash
 from guardian.models import Delivery, Event
-from guardian.outbox import PRIORITY_WORDS, hearers, subscription
+from guardian.outbox import PRIORITY_WORDS, Subscription, hearers, subscription
 from guardian.services import log_error
 
 log = structlog.get_logger(__name__)
@@ -55,6 +55,14 @@ def stamp() -> int:
     batch = list(Event.objects.unstamped()[:BATCH])
     if not batch:
         return 0
+    context.set_traceparent("")  # a batch belongs to no trace of the events in it
+    with tracing.span("lemnos.relay", events=len(batch)) as seen:
+        tracing.note(seen, event_seq=_number(batch))
+    return len(batch)
+
+
+def _number(batch: list[Event]) -> int:
+    """Returns the last number."""
     seq, previous = head()
     now = timezone.now()
     stamps: list[tuple[Any, int, str, str]] = []
@@ -81,7 +89,7 @@ def stamp() -> int:
     Delivery.objects.bulk_create(deliveries)
     for event in batch:
         metrics.EVENTS.on_commit(app=app_of(event), priority=PRIORITY_WORDS[event.priority])
-    return len(batch)
+    return seq
 
 
 def app_of(event: Event) -> str:
@@ -102,7 +110,7 @@ def deliver_one(*, worker: str) -> bool:
         started = time.perf_counter()
         context.set_request_id(delivery.event.request_id)
         context.set_traceparent(delivery.event.traceparent)
-        failure = None if known is None else _attempt(known.receiver, delivery.event)
+        failure = None if known is None else _told(known, delivery.event)
         delivery.attempts += 1
         delivery.processed_by = worker
         delivery.duration_ms = (time.perf_counter() - started) * 1000
@@ -117,6 +125,22 @@ def deliver_one(*, worker: str) -> bool:
             _postpone(delivery, failure)
         delivery.save()
     return True
+
+
+def _told(known: Subscription, event: Event) -> Exception | None:
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(
+        request_id=event.request_id, trace_id=context.trace_id(), handler=known.name
+    )
+    if event.team_id is not None:
+        structlog.contextvars.bind_contextvars(team=str(event.team_id))
+    with tracing.span(
+        "lemnos.delivery", handler=known.name, event_seq=event.seq, team=event.team_id
+    ) as seen:
+        failure = _attempt(known.receiver, event)
+        if failure is not None:
+            tracing.failed(seen, type(failure).__name__)
+    return failure
 
 
 def _attempt(receiver: Callable[[Event], None], event: Event) -> Exception | None:

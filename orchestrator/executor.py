@@ -76,7 +76,7 @@ def execute_run(run_id: UUID, *, should_stop: Callable[[], bool] | None = None) 
         return _stored(run_id)
     try:
         doing = _Execution(run, _actor(run), should_stop or (lambda: False))
-        with watching.whole_run(run, doing.ctx) as seen:
+        with watching.logged(run), watching.whole_run(run, doing.ctx) as seen:
             doing.go()
             if doing.ending is not None and doing.ending.error is not None:
                 tracing.failed(seen, doing.ending.error.code)

@@ -2,13 +2,25 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
+
+from structlog.contextvars import bound_contextvars
 
 from guardian import metrics, tracing
 from orchestrator.capabilities import Capability, Waiting
 from orchestrator.models import PatternRun
 from orchestrator.request_context import RequestCtx
+
+
+def logged(run: PatternRun) -> AbstractContextManager[None]:
+    """Every line written meanwhile names the run, and for whom and what it is."""
+    named = {
+        "run": run.pk, "team": run.team_id, "actor": run.started_by_id,
+        "ticket": run.ticket_id, "task": run.task_id,
+    }  # fmt: skip
+    known = {name: str(value) for name, value in named.items() if value is not None}
+    return bound_contextvars(**known)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from guardian import events
+from guardian import events, reports
 from guardian.authority import Actor, require_scope
 from guardian.errors import IllegalTransition, NotFound
 from guardian.models import ErrorLog
@@ -34,6 +34,7 @@ def log_error(
     severity: str = ErrorLog.Severity.HIGH,
 ) -> ErrorLog:
     """Write or count one error; the same unresolved cause stays one row."""
+    reports.capture(error, event=component)
     message = redact_text(str(error))[:4000]
     frame = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
     place = f"{frame[0].filename.rpartition('/')[2]}:{frame[0].name}" if frame else ""
