@@ -278,9 +278,8 @@ LEASE_DEFAULT = timedelta(seconds=60)
 VERSION = "0.1.0"
 # Secrets that are only kept out of logs and reports here.
 LLM_API_KEY = env.str("LLM_API_KEY", "")
-TOOL_SECRETS: list[str] = [
-    value for item in env.list("LEMNOS_TOOL_SECRETS", []) if (value := item.partition("=")[2])
-]
+# Names and values: `github=…,registry=…`.
+TOOL_SECRETS: dict[str, str] = env.dict("LEMNOS_TOOL_SECRETS", {})
 # Who collects crashes and spans; their libraries are in requirements-observability.txt.
 SENTRY_DSN = env.str("SENTRY_DSN", "")
 OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", "")

@@ -24,7 +24,7 @@ def own_secrets() -> tuple[str, ...]:
         settings.BOOTSTRAP_TOKEN,
         settings.EMBEDDING_API_KEY,
         settings.LLM_API_KEY,
-        *settings.TOOL_SECRETS,
+        *settings.TOOL_SECRETS.values(),
         *(pepper.hex() for pepper in settings.TOKEN_PEPPERS.values()),
         str(settings.DATABASES["default"]["PASSWORD"]),
     }

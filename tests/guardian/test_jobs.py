@@ -238,7 +238,8 @@ class TestRetries:
 
         others = {name for name, task in own.items() if task.retry_strategy is not retries.STRATEGY}
         assert others <= {"procrastinate.builtin_tasks.remove_old_jobs"}
-        assert len(app.worker_defaults["worker_middleware"]) == 1
+        wrapped = [made.__name__ for made in app.worker_defaults["worker_middleware"]]
+        assert wrapped == ["around_each_job", "watch"]
 
 
 class TestTicks:

@@ -17,6 +17,7 @@ def lines(settings):
     before = logging.getLogger().handlers[:]
     logs.configure({"level": "INFO", "format": "json"})
     (handler,) = logging.getLogger().handlers
+    assert isinstance(handler, logging.StreamHandler)
     handler.setStream(io.StringIO())
     yield lambda: [json.loads(line) for line in handler.stream.getvalue().splitlines()]
     logging.getLogger().handlers[:] = before

@@ -31,7 +31,7 @@ class Ingest(BaseHTTPRequestHandler):
         lines = body.decode().splitlines()
         for head, item in zip(lines[1::2], lines[2::2], strict=False):
             if json.loads(head).get("type") == "event":
-                self.server.heard.append(json.loads(item))  # type: ignore[attr-defined]
+                self.server.heard.append(json.loads(item))  # type: ignore[attr-defined]  # set here
         self.send_response(200)
         self.send_header("Content-Length", "2")
         self.end_headers()
@@ -44,13 +44,13 @@ class Ingest(BaseHTTPRequestHandler):
 @pytest.fixture
 def heard(settings) -> Iterator[list[dict[str, Any]]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Ingest)
-    server.heard = []  # type: ignore[attr-defined]
+    server.heard = []  # type: ignore[attr-defined]  # set here
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     settings.SENTRY_DSN = f"http://publickey@127.0.0.1:{server.server_address[1]}/7"
     settings.ENVIRONMENT = "harbour-test"
     reports.start()
-    yield server.heard  # type: ignore[attr-defined]
+    yield server.heard  # type: ignore[attr-defined]  # set here
     reports.stop()
     server.shutdown()
     server.server_close()
