@@ -154,7 +154,11 @@ def settle_delivery(*, letter: Letter, outcome: Outcome) -> WebhookDelivery | No
     """Write down what came of an attempt. None: its lease ended and somebody else took it up."""
     # The webhook first: so do its own verbs, which also wait for their deliveries.
     found = WebhookDelivery.objects.filter(pk=letter.delivery_id).values_list("webhook_id").first()
-    webhook = Webhook.objects.select_for_update(no_key=True).get(pk=found[0]) if found else None
+    webhook = (
+        Webhook.objects.select_for_update(no_key=True).filter(pk=found[0]).first()
+        if found
+        else None
+    )
     delivery = (
         WebhookDelivery.objects.select_for_update()
         .pending()
