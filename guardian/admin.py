@@ -11,7 +11,9 @@ from django.http import HttpRequest
 from guardian import (
     admin_webhooks,  # noqa: F401  registers its own
     console,
+    links,
     models,
+    row_panels,
     services,
 )
 from guardian.authority import GUARDIAN, Actor
@@ -32,6 +34,14 @@ class EventAdmin(RecordAdmin):
     list_filter = ["priority", "source", "actor_kind", "created_at"]
     search_fields = ["kind", "=subject_id", "=request_id"]
     ordering = ["-id"]  # made in the order of time
+
+    def tables(self, row: models.Event) -> list[row_panels.Table]:
+        return row_panels.of_event(row)
+
+    def extra_links(self, row: models.Event) -> dict[str, str]:
+        """All that happened in the same request."""
+        same = links.list_of(models.Event, request_id=row.request_id)
+        return {"Same request": same} if row.request_id else {}
 
 
 @admin.register(models.Delivery)
@@ -128,6 +138,9 @@ class ResourceLockAdmin(RecordAdmin):
     list_display = ["resource_type", "resource_id", "mode", "state", "holder", "expires_at"]
     list_filter = ["state", "mode", "resource_type"]
     search_fields = ["resource_id", "task_id"]
+
+    def tables(self, row: models.ResourceLock) -> list[row_panels.Table]:
+        return row_panels.of_lock(row)
 
     @reasoned_action(
         label="Release",
@@ -236,7 +249,7 @@ console.tile(
     "Orders to decide",
     models.GuardianAction,
     where={"state__exact": "proposed"},
-    group="attention",
+    group="waiting",
 )
 console.tile(
     "Receivers set aside",
@@ -248,13 +261,22 @@ console.tile(
     "Open errors", models.ErrorLog, where={"resolved_at__isnull": "True"}, group="attention"
 )
 console.tile(
-    "Budgets at their limit",
+    "Budgets over",
     models.Budget,
     where={"use": "over"},
     narrow=over_limit,
-    group="attention",
+    group="headline",
+    icon="account_balance_wallet",
+    zero="All within their limits",
 )
-console.tile("Locks held", models.ResourceLock, where={"state__exact": "held"}, group="running")
+console.tile(
+    "Locks",
+    models.ResourceLock,
+    where={"state__exact": "held"},
+    group="headline",
+    icon="lock",
+    zero="Nothing is held",
+)
 console.tile(
     "Waiting for a lock", models.LockRequest, where={"state__exact": "waiting"}, group="running"
 )

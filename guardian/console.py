@@ -11,9 +11,24 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from guardian import health
+from guardian.columns import named, told_span
 from guardian.identity import session_actor
-from guardian.links import list_of, titled
+from guardian.links import list_of, page_of, titled
+from guardian.models import PricePack
 
+# The large tiles, as they stand; one whose rows do not exist here yet is left out.
+HEADLINES = (
+    "Stuck tasks",
+    "Failed runs, 24 h",
+    "Budgets over",
+    "Waiting for you",
+    "Queue",
+    "Locks",
+    "Open breakers",
+    "Health",
+)
+GROUPS = ("headline", "waiting", "attention", "running")
+ROWS_SHOWN = 10
 Where = Mapping[str, Any]
 # Sections of the side bar in their order; an app without one of its own gets the last.
 SECTIONS = ("Work", "Agents", "Tools", "Memory", "Guard", "Money", "Events", "People")
@@ -35,6 +50,8 @@ class Tile:
     where: Where | Callable[[], Where]
     narrow: Callable[[QuerySet[Any]], QuerySet[Any]] | None
     group: str
+    icon: str
+    zero: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +79,20 @@ def tile(
     where: Where | Callable[[], Where],
     group: str,
     narrow: Callable[[QuerySet[Any]], QuerySet[Any]] | None = None,
+    icon: str = "",
+    zero: str = "",
 ) -> None:
     """Count rows on the first page. `where`: the list's own query; `narrow` says it in ORM terms
-    where the list uses a filter of its own. Groups: attention, running."""
-    _tiles.append(Tile(title=title, model=model, where=where, narrow=narrow, group=group))
+    where the list uses a filter of its own.
+
+    Groups: headline (the large ones, in the order of HEADLINES), waiting (a person must decide),
+    attention (something went wrong), running. `zero`: what a headline says where nothing is.
+    """
+    _tiles.append(
+        Tile(
+            title=title, model=model, where=where, narrow=narrow, group=group, icon=icon, zero=zero
+        )
+    )
 
 
 def panel(title: str, rows: Callable[[list[UUID]], list[dict[str, Any]]]) -> None:
@@ -74,8 +101,11 @@ def panel(title: str, rows: Callable[[list[UUID]], list[dict[str, Any]]]) -> Non
 
 
 def tiles(request: HttpRequest) -> dict[str, list[dict[str, Any]]]:
-    """{group: [{title, count, url}]} of what this operator may see, counted by one statement."""
-    found: dict[str, list[dict[str, Any]]] = {"attention": [], "running": []}
+    """{group: [{title, count, url, icon, zero}]} of what this operator may see.
+
+    All are counted by one statement.
+    """
+    found: dict[str, list[dict[str, Any]]] = {group: [] for group in GROUPS}
     counts: list[QuerySet[Any, Any]] = []
     for each in _tiles:
         model_admin = admin.site._registry[each.model]  # noqa: SLF001  Django offers no getter
@@ -87,13 +117,57 @@ def tiles(request: HttpRequest) -> dict[str, list[dict[str, Any]]]:
         number = Value(len(counts), IntegerField())
         counted = rows.order_by().annotate(tile=number).values("tile").annotate(n=Count("pk"))
         counts.append(counted.values_list("tile", "n"))
-        entry = {"title": each.title, "count": 0, "url": list_of(each.model, **where)}
-        found.setdefault(each.group, []).append({**entry, "tile": len(counts) - 1})
+        entry: dict[str, Any] = {"title": each.title, "count": 0, "icon": each.icon}
+        entry |= {"zero": each.zero, "url": list_of(each.model, **where), "narrowed": rows}
+        found[each.group].append({**entry, "tile": len(counts) - 1})
     known = dict(counts[0].union(*counts[1:], all=True)) if counts else {}
     for entries in found.values():
         for shown in entries:
             shown["count"] = known.get(shown.pop("tile"), 0)
     return found
+
+
+def headlines(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The large tiles in their order: what is counted, what waits for a decision, and health."""
+    parts = state_of_parts()
+    unwell = [part for part in parts if not part["ok"] and not part["optional"]]
+    waiting = {
+        "title": "Waiting for you",
+        "count": sum(entry["count"] for entry in found["waiting"]),
+        "url": reverse("operators-waiting"),
+        "icon": "front_hand",
+        "zero": "Nothing asks for a decision",
+    }
+    health_tile = {
+        "title": "Health",
+        "count": len(unwell),
+        "url": reverse("operators-health"),
+        "icon": "monitor_heart",
+        "zero": f"All {len(parts)} parts are well",
+        "said": ", ".join(part["name"] for part in unwell) + " not well" if unwell else "",
+    }
+    shown = {entry["title"]: entry for entry in (*found["headline"], waiting, health_tile)}
+    calm = {"Queue", "Locks"}
+    return [
+        {**shown[title], "hot": bool(shown[title]["count"]) and title not in calm}
+        for title in HEADLINES
+        if title in shown
+    ]
+
+
+def waiting_sections(request: HttpRequest) -> list[dict[str, Any]]:
+    """[{title, count, url, rows}] of what waits for a decision, each with its first rows."""
+    return [
+        {
+            **entry,
+            "rows": [
+                {"name": named(row), "url": page_of(row)}
+                for row in entry["narrowed"].order_by("-pk")[:ROWS_SHOWN]
+            ],
+        }
+        for entry in tiles(request)["waiting"]
+        if entry["count"]
+    ]
 
 
 def _parsed(where: Where) -> dict[str, Any]:
@@ -114,17 +188,43 @@ def panels(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def state_of_parts() -> list[dict[str, Any]]:
-    """[{name, ok, optional, note}] of database, relay, workers, Redis and disk."""
+    """[{name, ok, optional, note}] of database, relay, workers, Redis, disk and price pack."""
     findings, _ = health.examine()
+    pack = PricePack.objects.filter(status="fresh").order_by("-built_at").first()
+    findings["price pack"] = {
+        "ok": pack is not None,
+        "note": f"{pack} of {pack.asof_date}" if pack else "none is fresh: runs cannot be priced",
+    }
     return [
         {
             "name": name.capitalize(),
             "ok": finding["ok"],
-            "optional": name in {"redis", "disk"},
-            "note": str(finding.get("note") or finding.get("error") or ""),
+            # Redis only wakes; without it processes look for themselves.
+            "optional": name == "redis" and "error" not in finding,
+            "note": _note(name, finding),
         }
         for name, finding in findings.items()
     ]
+
+
+def _note(name: str, finding: Mapping[str, Any]) -> str:
+    """What was found, in words."""
+    said = {
+        "worker": lambda: (
+            f"last heard {told_span(finding['heartbeat_age_seconds'])} ago"
+            if finding.get("heartbeat_age_seconds") is not None
+            else "none was ever heard"
+        ),
+        "relay": lambda: (
+            f"{told_span(finding['lag_seconds'])} behind"
+            if finding.get("active")
+            else "nobody holds its lock"
+        ),
+        "migrations": lambda: f"{finding['waiting']} waiting",
+        "disk": lambda: f"{finding['free_bytes'] / 2**30:.1f} GiB free",
+    }.get(name)
+    known = finding.get("note") or finding.get("error")
+    return str(known) if known else said() if said else ""
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
@@ -144,6 +244,10 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             }
         )
     first = [{"title": "Overview", "icon": "dashboard", "link": reverse("admin:index")}]
+    first += [
+        {"title": "Waiting for you", "icon": "front_hand", "link": reverse("operators-waiting")},
+        {"title": "Health", "icon": "monitor_heart", "link": reverse("operators-health")},
+    ]
     first += [{"title": p["title"], "icon": p["icon"], "link": reverse(p["route"])} for p in _pages]
     return [
         {"title": "", "items": first},

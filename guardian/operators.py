@@ -217,6 +217,7 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
                 "presses": list(self._presses(request, row)),
                 "ways_up": links.ways_up(row) | self.extra_links(row),
                 "ways_down": links.ways_down(row),
+                "tables": self.tables(row),
             }
         response: HttpResponse = super().change_view(request, object_id, form_url, context)
         return response
@@ -224,6 +225,10 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
     def extra_links(self, row: Any) -> dict[str, str]:
         """Further related pages of a row: {label: URL}."""
         return {}
+
+    def tables(self, row: Any) -> list[Any]:
+        """What belongs to a row and is read with it (guardian/row_panels.py)."""
+        return []
 
     def _presses(self, request: HttpRequest, row: Any) -> Iterable[dict[str, Any]]:
         actor = _actor_or_none(request, partial(self.actor_on, request, row))

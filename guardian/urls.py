@@ -11,6 +11,7 @@ from guardian import (
     api_schedules,
     api_webhooks,
     health,
+    operator_pages,
     scrape,
     views,
 )
@@ -41,6 +42,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.home, name="home"),
     path("login", throttled(views.LoginView.as_view()), name="login"),
     path("team", views.choose_team, name="choose-team"),
+    path("operators/waiting", operator_pages.waiting, name="operators-waiting"),
+    path("operators/health", operator_pages.health, name="operators-health"),
     path("password", views.password, name="password"),
     path("logout", views.LogoutView.as_view(), name="logout"),
     path("api/schema", views.schema, name="schema"),

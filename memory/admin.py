@@ -68,5 +68,5 @@ class MemoryUseAdmin(RecordAdmin):
 
 
 console.tile(
-    "Memories to judge", MemoryRecord, where={"state__exact": "quarantined"}, group="attention"
+    "Memories to judge", MemoryRecord, where={"state__exact": "quarantined"}, group="waiting"
 )

@@ -1,6 +1,9 @@
 """Orchestrator for operators: everything is seen here, states move through services only."""
 
+from datetime import timedelta
+
 from django.contrib import admin
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django_fsm import can_proceed
@@ -238,4 +241,17 @@ console.tile(
 console.tile("Agents at work", AgentInstance, where={"state__exact": "running"}, group="running")
 console.tile(
     "Runs open", PatternRun, where={"state__in": "queued,running,waiting"}, group="running"
+)
+console.tile(
+    "Failed runs, 24 h",
+    PatternRun,
+    where=lambda: {
+        "state__exact": "failed",
+        "finished_at__gte": (timezone.now() - timedelta(hours=24))
+        .replace(microsecond=0)
+        .isoformat(),
+    },
+    group="headline",
+    icon="error",
+    zero="No run failed",
 )

@@ -1,12 +1,13 @@
 """Phases in the operators' admin."""
 
-from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 
 from guardian import console
 from guardian.authority import MONITOR, Actor
@@ -171,11 +172,31 @@ class PhaseHistoryAdmin(RecordAdmin):
     search_fields = ["ticket__title", "transition_reason"]
 
 
+def stuck_among(tasks: QuerySet[Any]) -> QuerySet[Any]:
+    """Tasks of open tickets that failed or are blocked, or whose holder has fallen silent."""
+    still = Q(status__in=("failed", "blocked"), ticket__status__in=("pending", "in_progress"))
+    silent = Q(status__in=("assigned", "running"), lease_expires_at__lt=Now())
+    return tasks.filter(still | silent)
+
+
+class Stuck(admin.SimpleListFilter):
+    """Whether a task can go on by itself."""
+
+    title = "progress"
+    parameter_name = "stuck"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Stuck")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return stuck_among(queryset) if self.value() == "yes" else queryset
+
+
 @admin.register(models.Task)
 class TaskAdmin(RecordAdmin):
     icon = "task_alt"
     list_display = ["title", "ticket", "phase", "status", "holder", "lease_expires_at", "fence"]
-    list_filter = ["status", "task_type", "ticket__status"]
+    list_filter = [Stuck, "status", "task_type", "ticket__status"]
     search_fields = ["title", "ticket__title"]
 
     @reasoned_action(
@@ -235,7 +256,7 @@ class TaskDependencyAdmin(RecordAdmin):
 class PhaseGateArtifactAdmin(RecordAdmin):
     icon = "inventory_2"
     list_display = ["artifact_type", "ticket", "phase", "source", "collected_by", "created_at"]
-    list_filter = ["source", "artifact_type"]
+    list_filter = ["source", "artifact_type", "ticket__status"]
     search_fields = ["artifact_type", "ticket__title"]
 
     @reasoned_action(
@@ -274,30 +295,26 @@ class PhaseGateResultAdmin(RecordAdmin):
     search_fields = ["ticket__title"]
 
 
-def _now() -> datetime:
-    return timezone.now().replace(microsecond=0)
-
-
 console.tile(
     "Blocked tickets",
     models.Ticket,
     where={"is_blocked__exact": 1, "status__in": "pending,in_progress"},
-    group="attention",
+    group="waiting",
 )
 console.tile(
-    "Silent holders",
+    "Stuck tasks",
     models.Task,
-    where=lambda: {
-        "status__in": "assigned,running",
-        "lease_expires_at__lt": _now().isoformat(),
-    },
-    group="attention",
+    where={"stuck": "yes"},
+    narrow=stuck_among,
+    group="headline",
+    icon="running_with_errors",
+    zero="Every open task can go on",
 )
 console.tile(
-    "Failed tasks of open tickets",
-    models.Task,
-    where={"status__exact": "failed", "ticket__status__in": "pending,in_progress"},
-    group="attention",
+    "Evidence to confirm",
+    models.PhaseGateArtifact,
+    where={"source__exact": "reported", "ticket__status__in": "pending,in_progress"},
+    group="waiting",
 )
 console.tile(
     "Open tickets",
@@ -308,7 +325,14 @@ console.tile(
 console.tile(
     "Tasks in hand", models.Task, where={"status__in": "assigned,running"}, group="running"
 )
-console.tile("Tasks ready to claim", models.ReadyTask, where={}, group="running")
+console.tile(
+    "Queue",
+    models.ReadyTask,
+    where={},
+    group="headline",
+    icon="hourglass_top",
+    zero="No task waits to be taken up",
+)
 
 
 def board_rows(teams: list[Any]) -> list[dict[str, Any]]:

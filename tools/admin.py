@@ -163,7 +163,7 @@ class SandboxHostAdmin(RecordAdmin):
     search_fields = ["name"]
 
 
-console.tile("Tools in quarantine", Tool, where={"status__exact": "quarantined"}, group="attention")
+console.tile("Tools in quarantine", Tool, where={"status__exact": "quarantined"}, group="waiting")
 # Refused archives and failing programs are answers; these are for a person to mend.
 console.tile(
     "Runs that broke down, 24 h",

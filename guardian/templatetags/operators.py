@@ -14,10 +14,16 @@ register = template.Library()
 def overview(context: template.Context) -> dict[str, Any]:
     """Numbers that lead to their rows, boards at a glance, and how the parts are."""
     request = context["request"]
+    found = console.tiles(request)
     return {
-        **console.tiles(request),
+        **found,
+        "headlines": console.headlines(found),
+        "groups": [
+            ("Decisions", found["waiting"]),
+            ("Went wrong", found["attention"]),
+            ("Under way", found["running"]),
+        ],
         "panels": console.panels(request),
-        "parts": console.state_of_parts(),
         "weak_isolation": settings.UNTRUSTED_LEVEL
         if settings.UNTRUSTED_LEVEL != "container"
         else "",

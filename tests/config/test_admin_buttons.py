@@ -394,10 +394,11 @@ class TestOverview:
         client = enter(admin)
 
         home = client.get(reverse("admin:index"))
-        tiles = [*home.context["attention"], *home.context["running"]]
+        names = ("headline", "waiting", "attention", "running")
+        tiles = [tile for name in names for tile in home.context[name]]
         counts = {tile["title"]: tile["count"] for tile in tiles}
         assert counts["Blocked tickets"] == counts["Open errors"] == 1
-        assert counts["Failed tasks of open tickets"] == counts["Open tickets"] == 1
+        assert counts["Stuck tasks"] == counts["Open tickets"] == 1
         for tile in tiles:
             listed = client.get(tile["url"])
             assert listed.status_code == 200, tile
@@ -419,5 +420,5 @@ class TestOverview:
         entries = [item for group in console.navigation(request) for item in group["items"]]
 
         pages = {entry["title"] for entry in entries if "/admin/" not in entry["link"]}
-        assert pages == {"Board", "API"}
+        assert pages == {"Waiting for you", "Health", "Board", "API"}
         assert len(entries) == len(django_admin.site._registry) + 1 + len(pages)

@@ -15,7 +15,7 @@ from guardian.operators import RecordAdmin
 from tests.config.admin_world import MODELS, first_rows, make_full_world, multiply
 from tests.factories import make_team
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 MOST_QUERIES = 12
 STAMP = re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b(?! UTC)")
 ROW = re.compile(r"(?<==)[^&]*|(?<=/)[^/]*(?=/change/)")
