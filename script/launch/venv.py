@@ -42,9 +42,16 @@ class Virtualenv:
     def usable(self) -> bool:
         """Whether it was made whole, by this Python: a killed start leaves half of one."""
         made_by = self.directory / "made-by"
-        return (
-            self.python.exists() and made_by.exists() and made_by.read_text() == python_identity()
-        )
+        try:
+            return (
+                self.python.exists()
+                and made_by.exists()
+                and made_by.read_text() == python_identity()
+            )
+        except PermissionError as error:
+            hint = "run as the user it belongs to, or from a clone of your own"
+            message = f"{error.filename} cannot be used by this user; {hint}"
+            raise Failure(INSTALL_FAILED, message) from None
 
     def create(self) -> None:
         if self.directory.is_symlink():

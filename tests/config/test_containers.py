@@ -38,7 +38,11 @@ def services(compose):
 
 @pytest.fixture(scope="module")
 def dockerfile() -> list[tuple[str, str]]:
-    """Its instructions in their order, continued lines joined."""
+    return instructions()
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile's, in their order, continued lines joined."""
     text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
     lines = re.sub(r"\\\n", " ", text).splitlines()
     return [(word, rest) for word, rest in (line.split(None, 1) for line in lines if line.strip())]
@@ -209,6 +213,10 @@ def health_command() -> list[str]:
     """What the engine runs inside a container to ask for its health."""
     text = (ROOT / "Dockerfile").read_text()
     return json.loads(re.search(r"HEALTHCHECK.*?CMD (\[.*?\])\n", text, re.DOTALL)[1])
+
+
+def dockerfile_environment() -> dict[str, str]:
+    return environment_of(instructions())
 
 
 def environment_of(dockerfile) -> dict[str, str]:

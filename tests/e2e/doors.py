@@ -16,7 +16,7 @@ class Web:
 
     def __init__(self, processes: Processes, token: str, **extra: str) -> None:
         self.port, self.token = free_port(), token
-        self.process = processes.start("web", LEMNOS_PORT=str(self.port), **extra)
+        self.process = processes.start("web", **extra | {"LEMNOS_PORT": str(self.port)})
 
     def ask(self, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
         """Status and answer; 0 when nobody answers."""

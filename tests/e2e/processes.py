@@ -50,12 +50,14 @@ class Processes:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
+        # A program with its arguments that runs each of them in surroundings of its making.
+        self.inside: list[str] = []
         self.running: list[subprocess.Popen[bytes]] = []
 
     def start(self, command: str, **extra: str) -> "subprocess.Popen[bytes]":
         log = (self.data_dir / f"{command}-{len(self.running)}.log").open("wb")
         process = subprocess.Popen(
-            [sys.executable, "manage.py", command],
+            [*self.inside, sys.executable, "manage.py", command],
             cwd=settings.BASE_DIR,
             env={**environment(self.data_dir), **extra},
             stdout=log,

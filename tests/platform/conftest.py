@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +18,8 @@ from pathlib import Path
 
 import pytest
 from launch.children import die_with_parent
+from launch.place import find_place
+from launch.postgres import Postgres
 from launch.processes import program_of
 from launch.redis import find_redis, redis_child
 from launch.venv import Virtualenv
@@ -88,6 +92,21 @@ class Installation:
         except OSError:
             return 0, ""
 
+    def password(self) -> str:
+        return (self.data_dir / "secrets" / "admin_password").read_text().strip()
+
+    def login(self, password: str) -> bool:
+        """Whether the login form lets `admin` in."""
+        jar = urllib.request.HTTPCookieProcessor()
+        opener = urllib.request.build_opener(jar)
+        url = f"http://localhost:{self.port}/login"
+        page = opener.open(url, timeout=20).read().decode()
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+        form = {"csrfmiddlewaretoken": token[1], "username": "admin", "password": password}
+        with suppress(urllib.error.HTTPError):  # refused
+            opener.open(url, urllib.parse.urlencode(form).encode(), timeout=20).close()
+        return any(cookie.name == "sessionid" for cookie in jar.cookiejar)
+
     def status(self, path: str) -> int:
         return self.ask(path)[0]
 
@@ -106,6 +125,15 @@ class Installation:
 
     def processes(self) -> list[int]:
         return [pid for pid in [*self.children(), self.postmaster()] if program_of(pid)]
+
+    def ask_database(self, sql: str) -> str:
+        """One value, asked through its own socket as the database's own user."""
+        place = find_place(
+            site_packages=Virtualenv(ROOT).site_packages, data_dir=self.data_dir.resolve()
+        )
+        return (
+            Postgres(place, self.data_dir / "log" / "asked.log").ask("lemnos", sql).stdout.strip()
+        )
 
     def kill_everything(self) -> None:
         """kill -9 for all, the server held still first so that it restarts nothing."""

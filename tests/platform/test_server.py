@@ -1,16 +1,21 @@
 """script/server from outside: what it prints, how it ends, what survives which death."""
 
+import ctypes
 import json
 import os
 import signal
 import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import redis
 from django.db import connection
-from launch.processes import program_of
+from launch.processes import program_of, state_of
 
 from tests.e2e.processes import environment
+from tests.platform.test_manage import manage
 
 # A start on a busy machine takes a minute: the schema is made anew.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -37,12 +42,53 @@ class TestWhileUp:
         for log in (running.data_dir / "log").iterdir():
             assert password not in log.read_text()
 
+    def test_lets_in_with_the_printed_password_and_no_other(self, running):
+        running.until(running.ready)
+
+        assert running.login(running.password())
+        assert not running.login("another")
+
     def test_keeps_data_and_secrets_private(self, running):
         secrets = running.data_dir / "secrets"
 
         assert running.data_dir.stat().st_mode & 0o777 == 0o700
         assert secrets.stat().st_mode & 0o777 == 0o700
         assert {path.stat().st_mode & 0o777 for path in secrets.iterdir()} == {0o600}
+
+    def test_its_database_is_safe_private_and_its_own_child(self, running):
+        running.until(running.ready)
+        names = (
+            "data_checksums",
+            "server_encoding",
+            "fsync",
+            "full_page_writes",
+            "listen_addresses",
+        )
+
+        shown = {name: running.ask_database(f"SHOW {name}") for name in names}
+
+        assert shown == {
+            "data_checksums": "on", "server_encoding": "UTF8", "fsync": "on",
+            "full_page_writes": "on", "listen_addresses": "",
+        }  # fmt: skip
+        assert running.ask_database("SHOW server_version").startswith("18.")
+        sockets = Path(running.ask_database("SHOW unix_socket_directories").strip('"'))
+        assert sockets.stat().st_mode & 0o777 == 0o700
+        status = Path(f"/proc/{running.postmaster()}/status").read_text()
+        found = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert int(found["PPid"]) == running.process.pid
+        assert int(found["Uid"].split()[0]) != 0
+
+    def test_its_redis_keeps_nothing_and_little(self, running):
+        running.until(running.ready)
+        sockets = running.ask_database("SHOW unix_socket_directories").strip('"')
+
+        with redis.Redis(unix_socket_path=f"{sockets}/redis.sock") as client:
+            shown = client.config_get("*")
+
+        assert shown["port"] == "0"
+        assert (shown["save"], shown["appendonly"]) == ("", "no")
+        assert (shown["maxmemory"], shown["maxmemory-policy"]) == (str(64 << 20), "allkeys-lru")
 
     def test_refuses_a_second_server_on_the_same_data(self, running):
         own_words = running.output
@@ -106,17 +152,26 @@ class TestStartAndEnd:
         assert "Installing" not in installation.said()
         assert installation.ready()
 
-    def test_starts_after_all_was_killed_and_a_stranger_has_the_old_pid(self, installation):
+    def test_starts_after_all_was_killed_whoever_has_the_old_pid(self, installation, children_stay):
         installation.start()
+        zombie = installation.postmaster()
+        installation.kill_everything()
+        installation.until(lambda: state_of(zombie) == "Z")
+
+        installation.start()
+        assert installation.ready()
+        assert installation.postmaster() != zombie
+
         installation.kill_everything()
         pid_file = installation.data_dir / "pg" / "data" / "postmaster.pid"
         lines = pid_file.read_text().splitlines()
         pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
 
         installation.start()
-
         assert installation.ready()
         assert installation.postmaster() != os.getpid()
+        proved = manage(installation.data_dir, "audit_verify")
+        assert proved.returncode == 0, proved.stderr
 
     def test_ends_the_children_of_a_killed_server(self, installation):
         installation.start()
@@ -209,6 +264,20 @@ class TestRefusals:
         assert "WORKER_CONCURRENCY" in words
 
 
+@pytest.fixture
+def children_stay():
+    """Orphans become children of this process, which does not wait: the dead stay as zombies."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if sys.platform != "linux" or libc.prctl(PR_SET_CHILD_SUBREAPER, 1) != 0:
+        pytest.skip("linux: no subreaper here")
+    yield
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 0)
+    with suppress(ChildProcessError):  # none is left
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+PR_SET_CHILD_SUBREAPER = 36
 ROLES = ("web", "worker", "relay")
 
 
