@@ -37,11 +37,17 @@ class Verdict:
     def allowed(self) -> bool:
         return self.used <= self.limit
 
-    def write_to(self, response: HttpResponse) -> None:
+    def fields(self) -> dict[str, str]:
         """The header fields of draft-ietf-httpapi-ratelimit-headers."""
         left = max(0, self.limit - self.used)
-        response["RateLimit-Policy"] = f'"{self.name}";q={self.limit};w={WINDOW_SECONDS}'
-        response["RateLimit"] = f'"{self.name}";r={left};t={self.reset_seconds}'
+        return {
+            "RateLimit-Policy": f'"{self.name}";q={self.limit};w={WINDOW_SECONDS}',
+            "RateLimit": f'"{self.name}";r={left};t={self.reset_seconds}',
+        }
+
+    def write_to(self, response: HttpResponse) -> None:
+        for name, value in self.fields().items():
+            response[name] = value
 
 
 class LocalCounts:
@@ -122,10 +128,15 @@ class RateLimitMiddleware:
         return response
 
 
+def caller_of(credentials: str) -> str:
+    """Whom an Authorization header is counted as."""
+    return sha256(credentials.encode()).hexdigest()[:24]
+
+
 def _judge(request: HttpRequest) -> Verdict:
     credentials = request.headers.get("Authorization", "")
     if credentials:
-        return take("token", sha256(credentials.encode()).hexdigest()[:24])
+        return take("token", caller_of(credentials))
     if request.user.is_authenticated:
         return take("session", str(request.user.pk))
     return take("anonymous", client_address(request))

@@ -11,17 +11,19 @@ from urllib.parse import parse_qs
 from uuid import uuid4
 
 from channels.sessions import SessionMiddlewareStack
+from django.contrib.auth import SESSION_KEY
 from django.db import InterfaceError, OperationalError
 
-from guardian import context, feed_topics
+from guardian import context, feed_topics, limits
 from guardian.consumers import is_number
-from guardian.errors import BadFilter, DomainError, Invalid
+from guardian.errors import BadFilter, DomainError, Invalid, RateLimited
 from guardian.feed import COME_BACK, HEARTBEAT_SECONDS, Feed, feed
 from guardian.feed_reads import encode
 from guardian.foreign_errors import DatabaseUnavailable, MethodNotAllowed
+from guardian.identity import forwarded_address
 from guardian.listeners import Frame, Listener, in_thread
 from guardian.problems import PROBLEM, problem_body
-from guardian.sockets import visitor_of
+from guardian.sockets import Visitor, visitor_of
 
 PATHS = frozenset({"/api/v1/events/stream", "/api/events/stream"})
 RETRY_MILLISECONDS = 2000
@@ -33,16 +35,63 @@ async def _stream(scope: dict[str, Any], receive: Any, send: Any) -> None:
     try:
         if scope["method"] != "GET":
             raise MethodNotAllowed
+        verdict = await in_thread(_count, scope)
         listener, after = await in_thread(_admit, scope)
     except (OperationalError, InterfaceError):
         await _refuse(scope, send, DatabaseUnavailable(), request_id)
     except DomainError as refusal:
         await _refuse(scope, send, refusal, request_id)
     else:
-        await _tell(listener, after, request_id, receive, send)
+        fields = {"X-Request-ID": request_id, **verdict.fields()}
+        await _tell(listener, after, fields, receive, send)
 
 
 events_stream = SessionMiddlewareStack(_stream)
+
+
+def _count(scope: dict[str, Any]) -> limits.Verdict:
+    """A stream is one request of its caller, like any other. Raises RateLimited."""
+    headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    credentials = headers.get(b"authorization", "")
+    user_id = None if credentials else scope["session"].get(SESSION_KEY)
+    if credentials:
+        verdict = limits.take("token", limits.caller_of(credentials))
+    elif user_id:
+        verdict = limits.take("session", str(user_id))
+    else:
+        verdict = limits.take("anonymous", _address(scope, headers))
+    if not verdict.allowed:
+        raise _too_many(verdict)
+    return verdict
+
+
+def _count_stranger(scope: dict[str, Any]) -> None:
+    """Inventing tokens brings no new allowance. Raises RateLimited."""
+    headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    if b"authorization" in headers:
+        verdict = limits.take("anonymous", _address(scope, headers))
+        if not verdict.allowed:
+            raise _too_many(verdict)
+
+
+def _too_many(verdict: limits.Verdict) -> RateLimited:
+    refusal = RateLimited(f"At most {verdict.limit} requests in {limits.WINDOW_SECONDS} seconds.")
+    refusal.retry_after = verdict.reset_seconds
+    return refusal
+
+
+def _address(scope: dict[str, Any], headers: dict[bytes, str]) -> str:
+    peer = (scope.get("client") or ("",))[0]
+    return forwarded_address(peer, headers.get(b"x-forwarded-for", ""))
+
+
+def _admitted(scope: dict[str, Any]) -> Visitor:
+    try:
+        return visitor_of(scope)
+    except DomainError as refusal:
+        if refusal.status == 401:
+            _count_stranger(scope)
+        raise
 
 
 def _admit(scope: dict[str, Any]) -> tuple[Listener, int | None]:
@@ -52,7 +101,7 @@ def _admit(scope: dict[str, Any]) -> tuple[Listener, int | None]:
     if own:  # browsers leave the Origin out of a GET to the own site, and vouch for it so
         host = headers.get(b"host", "")
         scope = {**scope, "headers": [*scope["headers"], (b"origin", f"//{host}".encode())]}
-    visitor = visitor_of(scope)
+    visitor = _admitted(scope)
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
     if unknown := set(query) - {"topics"}:
         raise BadFilter(path=min(unknown), reason="is unknown; known: topics")
@@ -92,7 +141,11 @@ async def _refuse(scope: dict[str, Any], send: Any, error: DomainError, request_
 
 
 async def _tell(
-    listener: Listener, after: int | None, request_id: str, receive: Any, send: Any
+    listener: Listener,
+    after: int | None,
+    fields: dict[str, str],
+    receive: Any,
+    send: Any,
 ) -> None:
     source = feed()
     seq = await source.join(listener)
@@ -102,7 +155,7 @@ async def _tell(
         (b"content-type", b"text/event-stream; charset=utf-8"),
         (b"cache-control", b"no-store"),
         (b"x-accel-buffering", b"no"),  # a proxy in between passes each event on at once
-        (b"x-request-id", request_id.encode()),
+        *((name.lower().encode(), value.encode()) for name, value in fields.items()),
     ]
     hello = encode({"type": "hello", "seq": seq, "heartbeat": HEARTBEAT_SECONDS})
     gone = asyncio.create_task(_gone(receive, listener))
