@@ -50,7 +50,11 @@ SETTINGS = (
         " usual ports, `10.1.2.3:8443` at one other",
     ),
     Setting("LEMNOS_WEBHOOK_HTTP", "0", "1 allows outgoing calls over plain http on port 80"),
-    Setting("LEMNOS_METRICS_ALLOW", "loopback", "addresses that may read /metrics without a token"),
+    Setting(
+        "LEMNOS_METRICS_ALLOW",
+        "loopback",
+        "networks that may read /metrics without a token, unless a proxy forwards for them",
+    ),
     Setting("LEMNOS_SHUTDOWN_SECONDS", "25", "time to finish or hand back work after SIGTERM"),
     Setting("LEMNOS_DEMO", "1", "0 starts without the demo ticket"),
     Setting("LEMNOS_DEBUG", "0", "1 shows tracebacks in pages; never in production"),
@@ -85,8 +89,8 @@ SETTINGS = (
     Setting("LLM_BASE_URL", "none", "its endpoint"),
     Setting("LLM_MODEL", "none", "its model name"),
     Setting("LLM_API_KEY", "none", "its key"),
-    Setting("SENTRY_DSN", "none", "error reports"),
-    Setting("OTEL_EXPORTER_OTLP_ENDPOINT", "none", "traces"),
+    Setting("SENTRY_DSN", "none", "where crashes are told: docs/recipes/observe.md"),
+    Setting("OTEL_EXPORTER_OTLP_ENDPOINT", "none", "where spans go: docs/recipes/observe.md"),
     Setting(
         "LEMNOS_REQUIRE",
         "none",

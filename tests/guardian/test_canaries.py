@@ -192,7 +192,7 @@ def look_through_the_admin(web: Web) -> int:
 
 async def live(web: Web, bearer: str) -> str:
     """What a socket hears of everything that happened."""
-    heard = []
+    heard: list[str] = []
     address = f"ws://127.0.0.1:{web.port}/ws/events"
     async with websockets.connect(
         address, additional_headers={"Authorization": bearer}, proxy=None
