@@ -157,8 +157,8 @@ class TestEveryOperation:
 
             body = problem(answer)
             assert answer.status_code < 500
-            if answer.status_code == 404 and "{" in path:
-                return
+            if answer.status_code == 404 and ("{" in path or name == "team_id"):
+                continue  # a team that is none is another's: there is none here
             assert answer.status_code in {400, 403, 409}, (name, wrong, body)
             paths = [error["path"] for error in body.get("errors", [])]
             assert any(found.split(".")[0].split("[")[0] == name for found in paths), (name, body)
