@@ -109,6 +109,7 @@ class TestCompose:
             for secret in ("SECRET_KEY", "TOKEN_PEPPERS", "WEBHOOK_KEY", "ADMIN_PASSWORD"):
                 assert environment[f"LEMNOS_{secret}"].startswith(f"${{LEMNOS_{secret}:?")
             assert "${POSTGRES_PASSWORD:?" in environment["DATABASE_URL"]
+            assert services[name]["env_file"] == [{"path": ".env", "required": False}]
 
     def test_every_setting_in_it_exists(self, services):
         for name in OWN:
