@@ -208,6 +208,7 @@ class TestDockerfile:
         ignored = (ROOT / ".dockerignore").read_text().splitlines()
 
         assert {".git", ".venv", "var", ".env"} <= set(ignored)
+        assert "/.env" in (ROOT / ".gitignore").read_text().splitlines()
 
 
 def health_command() -> list[str]:
