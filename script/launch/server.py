@@ -85,6 +85,7 @@ class Server:
         say("Preparing the database …")
         facts = self.prepare_database()
         say("Starting web, worker and relay …")
+        self.environment["PROMETHEUS_MULTIPROC_DIR"] = str(self.empty_metrics())
         for child in self.own_processes():
             self.supervisor.start(child)
         self.wait_until_ready()
@@ -118,7 +119,6 @@ class Server:
             # Compiled once for all processes. Not below the data directory: root runs this code,
             # and the data directory belongs to the database's user.
             "PYTHONPYCACHEPREFIX": str(self.venv.directory / "pycache"),
-            "PROMETHEUS_MULTIPROC_DIR": str(self.empty_metrics()),
         }
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
         if self.options.database_url:
