@@ -78,9 +78,9 @@ class TestRuns:
         return go
 
     def broken(self, client):
-        page = client.get("/admin/").content.decode()
-        found = re.search(r'href="([^"]+)"><strong>(\d+)</strong><span>Runs that broke down', page)
-        return int(found[2]), found[1].replace("&amp;", "&")
+        tiles = client.get("/admin/").context["attention"]
+        found = next(tile for tile in tiles if tile["title"].startswith("Runs that broke down"))
+        return found["count"], found["url"]
 
     def test_a_refused_archive_is_no_breakdown_and_a_lost_sandbox_is(self, browser, run, admin):
         assert run(b"this is no archive").status == "failed"
