@@ -107,6 +107,7 @@ def test_skips_symbolic_links_of_zips(unpacked):
         zipped(PASSING)[:-30],
         tar_gz({}),
     ],
+    ids=["text", "zip head", "gzip head", "cut", "cut early", "cut zip", "empty"],
 )
 def test_refuses_what_is_broken_or_empty(unpacked, tmp_path, content):
     assert refused(unpacked, tmp_path, content) == "archive_invalid"
