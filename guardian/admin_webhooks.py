@@ -4,7 +4,7 @@ from django.contrib import admin
 
 from guardian import console, models, services
 from guardian.authority import Actor
-from guardian.operators import RecordAdmin, reasoned_action
+from guardian.operators import RecordAdmin, Secret, reasoned_action
 
 WRITE = "webhooks:write"
 
@@ -41,10 +41,12 @@ class WebhookAdmin(RecordAdmin):
         services.change_webhook(actor=actor, webhook_id=row.pk, enabled=False, reason=reason)
 
     @reasoned_action(label="Rotate the secret", scope=WRITE, danger=True, bulk=False)
-    def rotate(self, *, actor: Actor, row: models.Webhook, reason: str) -> str:
+    def rotate(self, *, actor: Actor, row: models.Webhook, reason: str) -> Secret:
         """Makes a new secret and shows it once. The present one signs as well for 24 hours."""
         _, secret = services.rotate_webhook_secret(actor=actor, webhook_id=row.pk, reason=reason)
-        return f"The new secret, shown only now: {secret}"
+        return Secret(
+            said=f"The new secret of {row.name}; the former signs on for 24 hours.", value=secret
+        )
 
 
 @admin.register(models.WebhookDelivery)
