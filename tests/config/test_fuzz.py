@@ -92,7 +92,7 @@ def sent(case: Any, headers: dict[str, str]) -> schemathesis.Response:
     """The request through the whole application, in this test's own transaction."""
     asked = case.as_transport_kwargs(base_url="http://testserver", headers=headers)
     known = {"method", "url", "headers", "params", "cookies", "data", "json", "files"}
-    request = requests.Request(**{k: v for k, v in asked.items() if k in known}).prepare()
+    request: Any = requests.Request(**{k: v for k, v in asked.items() if k in known}).prepare()
     answer: Any = Client(raise_request_exception=False).generic(
         request.method,
         request.path_url,
