@@ -1,8 +1,11 @@
 """Web, worker and relay as their containers run them: root read-only, nobody's uid, one place."""
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 from django.conf import settings
@@ -38,6 +41,26 @@ print(os.getuid())
 """
 
 
+def forward(door: str, inner: str) -> None:
+    """Lead everybody who comes to one socket on to another, until the process ends."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(door)
+        listening.listen(50)
+        while True:
+            outside, _ = listening.accept()
+            inside = socket.socket(socket.AF_UNIX)
+            inside.connect(inner)
+            for one, other in ((outside, inside), (inside, outside)):
+                threading.Thread(target=copy, args=(one, other), daemon=True).start()
+
+
+def copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # one of them went away
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
 @pytest.fixture
 def contained(tmp_path):
     """What compose.yaml asks of an engine, done by bubblewrap."""
@@ -45,7 +68,15 @@ def contained(tmp_path):
     data.mkdir(mode=0o700)
     processes = Processes(data)
     sockets = str(connection.settings_dict["HOST"] or "")
-    shared = ["--ro-bind", sockets, sockets] if sockets.startswith("/") else []
+    # The database's directory lets in its own user alone; this door of ours leads there.
+    door = data.parent / "door"
+    shared = ["--ro-bind", str(door), sockets] if sockets.startswith("/") else []
+    if shared:
+        door.mkdir()
+        name = f".s.PGSQL.{connection.settings_dict['PORT'] or 5432}"
+        threading.Thread(
+            target=forward, args=(str(door / name), f"{sockets}/{name}"), daemon=True
+        ).start()
     processes.inside = [
         "bwrap", "--unshare-user", "--unshare-pid", "--uid", UID, "--gid", UID,
         "--cap-drop", "ALL", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc",

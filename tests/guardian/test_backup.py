@@ -92,6 +92,7 @@ class TestBackup:
 
     def test_is_private_whole_and_says_what_it_holds(self, admin, tmp_path, settings):
         settings.TOKEN_PEPPERS = {"p7": os.urandom(32)}
+        settings.WEBHOOK_KEY = os.urandom(32).hex()  # not the zeros that a chain begins with
         fill(admin)
         out = StringIO()
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from procrastinate.contrib.django import app
@@ -234,7 +235,8 @@ class TestRetries:
         assert [row[0] for row in rows(queue)] == ["failed", "todo"]
 
     def test_all_jobs_share_the_strategy_and_are_wrapped(self):
-        own = {name: task for name, task in app.tasks.items() if not name.startswith("builtin:")}
+        apps = (*settings.OWN_APPS, "procrastinate")
+        own = {name: task for name, task in app.tasks.items() if name.split(".")[0] in apps}
 
         others = {name for name, task in own.items() if task.retry_strategy is not retries.STRATEGY}
         assert others <= {"procrastinate.builtin_tasks.remove_old_jobs"}

@@ -65,7 +65,7 @@ class TestRememberTask:
 
         (job,) = jobs_of(record)
         assert job.queue_name == "memory"
-        assert job.args == {"record_id": str(record.pk)}
+        assert job.args["record_id"] == str(record.pk)
         assert record.embedding_state == "pending"
 
     @pytest.mark.parametrize("run_id", [None, uuid4()])

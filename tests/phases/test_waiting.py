@@ -51,7 +51,7 @@ def phase_of(ticket: Ticket) -> str:
 
 def run_advance_jobs() -> None:
     for job in ProcrastinateJob.objects.filter(task_name="phases.advance_ticket"):
-        jobs.advance_ticket(**job.args)
+        jobs.advance_ticket(**{k: v for k, v in job.args.items() if k != "carried"})
 
 
 def limit(key: str, wip_limit: int | None) -> BoardColumn:
