@@ -59,6 +59,7 @@ def copy(source: socket.socket, target: socket.socket) -> None:
         while data := source.recv(65536):
             target.sendall(data)
         target.shutdown(socket.SHUT_WR)
+    source.close()
 
 
 @pytest.fixture
