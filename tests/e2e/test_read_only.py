@@ -55,11 +55,13 @@ def forward(door: str, inner: str) -> None:
 
 
 def copy(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # one of them went away
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
-    source.close()
+    with source:
+        with contextlib.suppress(OSError):  # a killed process resets its connections
+            while data := source.recv(65536):
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            # Else the database waits for the dead, and holds their locks meanwhile.
+            target.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
