@@ -47,15 +47,15 @@ class EventConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels h
         await self.accept()
         try:
             listener = await in_thread(_admit, self.scope)
+            self.feed = feed()
+            seq = await self.feed.join(listener)
         except (OperationalError, InterfaceError):
             await self.close(COME_BACK)
             return
         except DomainError as refusal:
             await self.close(NOT_ALLOWED if refusal.status == 403 else NOT_LOGGED_IN)
             return
-        self.feed = feed()
         self.received: list[float] = []
-        seq = await self.feed.join(listener)
         self.listener = listener
         await self.send(encode({"type": "hello", "seq": seq, "heartbeat": HEARTBEAT_SECONDS}))
         self.sender = asyncio.create_task(self._send_all(listener))

@@ -99,18 +99,18 @@ class Feed:
             made = await self._patches(before, upto) if upto > before else {}
             self.head = upto
             # Nothing is awaited from the new head on: who resumes meets the live frames here.
-            self._offer(notices, made)
+            self._offer(notices, made, before)
         if upto - before >= feed_reads.READ_LIMIT:
             self._wake.set()
 
-    def _offer(self, notices: list[Notice], made: dict[Listener, list[Frame]]) -> None:
+    def _offer(self, notices: list[Notice], made: dict[Listener, list[Frame]], since: int) -> None:
         frames = [(notice, Frame("event", notice.seq, notice.text)) for notice in notices]
         for listener in list(self._listeners):
             for notice, frame in frames:
                 if listener.wants(notice):
-                    listener.offer(frame)
+                    listener.offer(frame, since=since)
             for frame in made.get(listener, ()):
-                listener.offer(frame)
+                listener.offer(frame, since=since)
 
     async def _patches(self, after: int, upto: int) -> dict[Listener, list[Frame]]:
         """Each patch is made once for all who listen to it."""

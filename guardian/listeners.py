@@ -44,6 +44,8 @@ class Listener:
         self.close_code: int | None = None
         self._queue: deque[Frame] = deque()
         self._resume_after: int | None = None
+        self._patched: int | None = None  # behind it patches are owed, where a burst overtook them
+        self._heard = 0  # what they have from elsewhere, before this process has read it
         self._ready = Signal()
         self._waiting = False
         self._took_at = time.monotonic()
@@ -52,13 +54,13 @@ class Listener:
     def team_id(self) -> UUID:
         return self.visitor.actor.team_id
 
-    def offer(self, frame: Frame) -> None:
-        """Queue a live frame, 200 at most.
+    def offer(self, frame: Frame, *, since: int | None = None) -> None:
+        """Queue a live frame, 200 at most; `since` is where the read began that made it.
 
         Whom a burst overtakes reads on from the table at their own pace; who takes nothing for
         5 s while 200 wait sleeps, is cut off and resumes later.
         """
-        if self.close_code is not None:
+        if self.close_code is not None or (frame.type == "event" and frame.seq <= self._heard):
             return
         full = len(self._queue) >= QUEUE_FRAMES
         if self._resume_after is None and not full:
@@ -67,12 +69,12 @@ class Listener:
         elif not self._waiting and time.monotonic() - self._took_at > PATIENCE_SECONDS:
             self.close(TOO_SLOW)
         elif full and self._resume_after is None:
-            self._resume_after = self._queue[-1].seq
+            self._resume_after, self._patched = self._queue[-1].seq, since
 
     def resume(self, after: int) -> None:
         """From here on frames are read from the table, until they meet the live ones."""
         self._queue.clear()
-        self._resume_after = after
+        self._resume_after, self._patched = after, None
         self._ready.set()
 
     def close(self, code: int) -> None:
@@ -108,13 +110,14 @@ class Listener:
         Nothing is awaited between the look at the head and the change, so no event falls between.
         """
         after = self._resume_after or 0
-        upto = reader.head
-        found = await in_thread(_page, after, upto, self.team_id, self.topics)
-        if self._resume_after != after:
+        upto, patched = reader.head, self._patched
+        owed = after if patched is None else min(after, patched)
+        found = await in_thread(_page, after, upto, self.team_id, self.topics, owed)
+        if (self._resume_after, self._patched) != (after, patched):
             return []  # asked anew meanwhile
-        self._resume_after = found.reached
+        self._resume_after, self._patched = found.reached, None
         if found.reached >= reader.head:
-            self._resume_after = None
+            self._resume_after, self._heard = None, found.reached
         return found.frames
 
 
@@ -124,18 +127,20 @@ class _Replay:
     reached: int
 
 
-def _page(after: int, upto: int, team: UUID, topics: tuple[Topic, ...]) -> _Replay:
+def _page(after: int, upto: int, team: UUID, topics: tuple[Topic, ...], owed: int) -> _Replay:
+    """The next events behind `after`, and the patches behind `owed`."""
     if feed_reads.is_too_far(after, upto, team):
         text = encode({"type": "snapshot_required", "seq": upto})
         return _Replay([Frame("snapshot_required", upto, text)], upto)
     notices = feed_reads.between(after, upto, [team], most=PAGE)
-    reached = notices[-1].seq if len(notices) == PAGE else upto
+    # Another process may have told them more than this one has read.
+    reached = notices[-1].seq if len(notices) == PAGE else max(after, upto)
     wanted = [
         Frame("event", notice.seq, notice.text)
         for notice in notices
         if any(topic.takes is not None and topic.takes(notice) for topic in topics)
     ]
-    return _Replay([*wanted, *patches(topics, team, after, reached)], reached)
+    return _Replay([*wanted, *patches(topics, team, owed, reached)], reached)
 
 
 def patches(topics: tuple[Topic, ...], team: UUID, after: int, upto: int) -> list[Frame]:

@@ -41,7 +41,9 @@ def visitor_of(scope: dict[str, Any]) -> Visitor:
         peer = (scope.get("client") or ("",))[0]
         address = forwarded_address(peer, headers.get(b"x-forwarded-for", ""))
         return Visitor(authenticate_token(text.strip(), address=address))
-    if urlsplit(headers.get(b"origin", "")).netloc != headers.get(b"host", ""):
+    origin = urlsplit(headers.get(b"origin", ""))
+    own = origin.scheme in {"http", "https"} and origin.netloc == headers.get(b"host", "")
+    if not own or not origin.netloc:
         raise Unauthorized("A socket opened by another site is refused.")
     return _session_visitor(scope)
 

@@ -37,13 +37,14 @@ async def _stream(scope: dict[str, Any], receive: Any, send: Any) -> None:
             raise MethodNotAllowed
         verdict = await in_thread(_count, scope)
         listener, after = await in_thread(_admit, scope)
+        begin = _hello(await feed().join(listener), numbered=after is None)
     except (OperationalError, InterfaceError):
         await _refuse(scope, send, DatabaseUnavailable(), request_id)
     except DomainError as refusal:
         await _refuse(scope, send, refusal, request_id)
     else:
         fields = {"X-Request-ID": request_id, **verdict.fields()}
-        await _tell(listener, after, fields, receive, send)
+        await _tell(listener, begin, fields, receive, send)
 
 
 events_stream = SessionMiddlewareStack(_stream)
@@ -100,7 +101,7 @@ def _admit(scope: dict[str, Any]) -> tuple[Listener, int | None]:
     own = headers.get(b"sec-fetch-site") == "same-origin" and b"origin" not in headers
     if own:  # browsers leave the Origin out of a GET to the own site, and vouch for it so
         host = headers.get(b"host", "")
-        scope = {**scope, "headers": [*scope["headers"], (b"origin", f"//{host}".encode())]}
+        scope = {**scope, "headers": [*scope["headers"], (b"origin", f"http://{host}".encode())]}
     visitor = _admitted(scope)
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
     if unknown := set(query) - {"topics"}:
@@ -110,7 +111,10 @@ def _admit(scope: dict[str, Any]) -> tuple[Listener, int | None]:
         topics = feed_topics.topics_of(visitor.actor, names)
     except Invalid as refusal:
         raise BadFilter(path="topics", reason=refusal.detail) from refusal
-    return Listener(visitor, topics), _after(headers.get(b"last-event-id", "").strip())
+    listener, after = Listener(visitor, topics), _after(headers.get(b"last-event-id", "").strip())
+    if after is not None:
+        listener.resume(after)
+    return listener, after
 
 
 def _after(text: str) -> int | None:
@@ -140,29 +144,29 @@ async def _refuse(scope: dict[str, Any], send: Any, error: DomainError, request_
     await send({"type": "http.response.body", "body": text.encode()})
 
 
+def _hello(seq: int, *, numbered: bool) -> str:
+    """Numbered only where nothing is missed before it: who resumes has a number of their own."""
+    text = encode({"type": "hello", "seq": seq, "heartbeat": HEARTBEAT_SECONDS})
+    return _event("hello", text, seq if numbered else None)
+
+
 async def _tell(
     listener: Listener,
-    after: int | None,
+    begin: str,
     fields: dict[str, str],
     receive: Any,
     send: Any,
 ) -> None:
     source = feed()
-    seq = await source.join(listener)
-    if after is not None:
-        listener.resume(after)
     headers = [
         (b"content-type", b"text/event-stream; charset=utf-8"),
         (b"cache-control", b"no-store"),
         (b"x-accel-buffering", b"no"),  # a proxy in between passes each event on at once
         *((name.lower().encode(), value.encode()) for name, value in fields.items()),
     ]
-    hello = encode({"type": "hello", "seq": seq, "heartbeat": HEARTBEAT_SECONDS})
     gone = asyncio.create_task(_gone(receive, listener))
     try:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        # A number only where nothing is missed before it: who resumes has their own.
-        begin = _event("hello", hello, seq if after is None else None)
         await _write(send, f"retry: {RETRY_MILLISECONDS}\n{begin}")
         with suppress(OSError):  # they left in the middle of an event
             await _send_all(listener, source, send)

@@ -94,7 +94,7 @@ class BoardConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels h
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if self.socket is None or self.over:
             return
-        if text_data is None or len(text_data) > MESSAGE_BYTES:
+        if text_data is None or len(text_data.encode()) > MESSAGE_BYTES:
             await self.close(TOO_BIG if text_data else NOT_UNDERSTOOD)
             return
         now = time.monotonic()

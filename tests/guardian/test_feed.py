@@ -174,6 +174,8 @@ class TestDoor:
             (None, {}, 4401),
             ("lead", {"origin": "http://evil.example"}, 4401),
             ("lead", {"origin": None}, 4401),
+            ("lead", {"origin": "null"}, 4401),
+            ("lead", {"origin": "file://testserver"}, 4401),
             ("lead", {"token": "lem_000000000000.nonsense"}, 4401),
         ],
     )
@@ -186,6 +188,16 @@ class TestDoor:
             return await wire.closed()
 
         assert asyncio.run(scene()) == code
+
+    def test_no_host_and_no_origin_are_not_the_same_site(self, lead):
+        headers = [field for field in headers_of(lead, origin=None) if field[0] != b"host"]
+
+        async def scene():
+            wire = Wire(headers)
+            await wire.connect()
+            return await wire.closed()
+
+        assert asyncio.run(scene()) == 4401
 
     def test_refuses_topics_of_others_or_beyond_the_scopes(self, lead, viewer, team, other_team):
         phases.seed_team(team=team)
@@ -391,6 +403,26 @@ class TestResume:
         assert [seq for seq in heard if seq in set(told)] == told
         assert len(heard) == len(set(heard))
 
+    def test_what_another_process_told_before_this_one_read_it_comes_once(
+        self, lead, team, settings, monkeypatch
+    ):
+        settings.REDIS_URL = ""
+        monkeypatch.setattr(feed, "POLL_SECONDS", 3.0)
+        headers = headers_of(lead)
+
+        async def scene():
+            async with listening(headers) as wire:
+                elsewhere = await in_thread(tell)(team, 2)
+                assert feed.feed().head < elsewhere[0]  # without Redis it looks now and then
+                await wire.say({"resume_from": elsewhere[-1]})
+                [later] = await in_thread(tell)(team)
+                while later not in wire.seqs():
+                    await wire.hear("event")
+                return later, wire.seqs()
+
+        later, heard = asyncio.run(scene())
+        assert heard == [later]
+
     def test_who_is_too_far_behind_is_told_to_look_anew_and_goes_on(self, lead, team, monkeypatch):
         monkeypatch.setattr(feed_reads, "REPLAY_LIMIT", 5)
         tell(team, 10)
@@ -457,6 +489,34 @@ class TestManners:
 
         told, heard = asyncio.run(scene())
         assert heard == told
+
+    def test_a_burst_of_events_takes_no_patch_away(self, lead, team, monkeypatch, settings):
+        settings.REDIS_URL = ""
+        monkeypatch.setattr(listeners, "QUEUE_FRAMES", 20)
+        phases.seed_team(team=team)
+        ticket = phases.open_ticket(actor=lead, title="x", workflow=FLOW)
+        relay.run_once()
+        headers = headers_of(lead)
+
+        def burst():
+            phases.update_ticket(
+                actor=lead, ticket_id=ticket.pk, version=None, changes={"title": "y"}
+            )
+            return tell(team, 60)
+
+        async def scene():
+            async with listening(headers, "events", f"board:{FLOW}") as wire:
+                await wire.say({"resume_from": feed.feed().head})
+                told = await in_thread(burst)()
+                patch = await wire.hear("patch")
+                while wire.seqs()[-1] < told[-1]:
+                    await wire.hear("event")
+                return patch, told, wire.seqs()
+
+        patch, told, heard = asyncio.run(scene())
+        assert patch["cards"][0]["set"]["title"] == "y"
+        assert heard[-len(told) :] == told
+        assert len(heard) == len(set(heard))
 
     def test_a_sleeper_is_cut_off_and_delays_none(self, lead, agent, team, monkeypatch):
         monkeypatch.setattr(listeners, "QUEUE_FRAMES", 20)
