@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import django_stubs_ext
 from environs import Env
 
+from config import reading
+
 django_stubs_ext.monkeypatch()
 
 env = Env()
@@ -22,13 +24,7 @@ DEBUG = env.bool("LEMNOS_DEBUG", False)
 TESTING = "pytest" in sys.modules
 SECRET_KEY = env.str("LEMNOS_SECRET_KEY", "" if not TESTING else "only-for-tests" * 4)
 # "id:hex,id:hex", newest first: the newest signs new tokens, all of them verify.
-TOKEN_PEPPERS: dict[str, bytes] = {
-    pepper_id: bytes.fromhex(value)
-    for pepper_id, _, value in (
-        item.partition(":")
-        for item in env.list("LEMNOS_TOKEN_PEPPERS", ["t1:" + "00" * 32] if TESTING else [])
-    )
-}
+TOKEN_PEPPERS = reading.peppers("LEMNOS_TOKEN_PEPPERS", "t1:" + "00" * 32 if TESTING else "")
 WEBHOOK_KEY = env.str("LEMNOS_WEBHOOK_KEY", "" if not TESTING else "only-for-tests" * 4)
 ADMIN_PASSWORD = env.str("LEMNOS_ADMIN_PASSWORD", "")
 BOOTSTRAP_TOKEN = env.str("LEMNOS_BOOTSTRAP_TOKEN", "")
@@ -77,11 +73,13 @@ def database_from_url(url: str) -> dict[str, Any]:
     }
 
 
-DATABASE_URL = env.str("DATABASE_URL", "postgres://postgres@/lemnos?host=/tmp")
+DATABASE_URL = reading.url(
+    "DATABASE_URL", "postgres://postgres@/lemnos?host=/tmp", ["postgres", "postgresql"]
+)
 DATABASES = {"default": database_from_url(DATABASE_URL)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Hints between processes only. Without Redis every reader polls once a second.
-REDIS_URL = env.str("REDIS_URL", "")
+REDIS_URL = reading.url("REDIS_URL", "", ["redis", "rediss", "unix"])
 
 OWN_APPS = ["guardian", "phases", "tools", "memory", "orchestrator"]
 INSTALLED_APPS = [
@@ -258,10 +256,10 @@ SPECTACULAR_SETTINGS = {
 # Background work.
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "jobs"
 PROCRASTINATE_ON_APP_READY = "guardian.procrastinate_app.configure"
-WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 2)
-SHUTDOWN_SECONDS = env.int("LEMNOS_SHUTDOWN_SECONDS", 25)
+WORKER_CONCURRENCY = reading.whole("WORKER_CONCURRENCY", 2, lowest=1)
+SHUTDOWN_SECONDS = reading.whole("LEMNOS_SHUTDOWN_SECONDS", 25, lowest=1)
 BACKUPS = env.str("LEMNOS_BACKUPS", "daily")
-EVENT_RETENTION_DAYS = env.int("EVENT_RETENTION_DAYS", 365)
+EVENT_RETENTION_DAYS = reading.whole("EVENT_RETENTION_DAYS", 365, lowest=0)
 
 # Sandbox and models.
 SANDBOX_IMAGE = env.str("LEMNOS_SANDBOX_IMAGE", "")
@@ -282,9 +280,13 @@ LLM_API_KEY = env.str("LLM_API_KEY", "")
 TOOL_SECRETS: dict[str, str] = env.dict("LEMNOS_TOOL_SECRETS", {})
 # Who collects crashes and spans; their libraries are in requirements-observability.txt.
 SENTRY_DSN = env.str("SENTRY_DSN", "")
-OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+OTLP_ENDPOINT = reading.url("OTEL_EXPORTER_OTLP_ENDPOINT", "", ["http", "https"])
 
-LOG_LEVEL = env.str("LEMNOS_LOG_LEVEL", "info").upper()
-LOG_FORMAT = env.str("LEMNOS_LOG_FORMAT", "console" if sys.stderr.isatty() else "json")
+LOG_LEVEL = reading.one_of(
+    "LEMNOS_LOG_LEVEL", "info", ["debug", "info", "warning", "error", "critical"]
+).upper()
+LOG_FORMAT = reading.one_of(
+    "LEMNOS_LOG_FORMAT", "console" if sys.stderr.isatty() else "json", ["json", "console"]
+)
 LOGGING_CONFIG = "guardian.logs.configure"
 LOGGING: dict[str, Any] = {"level": LOG_LEVEL, "format": LOG_FORMAT}
