@@ -1,5 +1,7 @@
 """When a cron line of five fields is due, by the clocks of a time zone (crontab(5))."""
 
+import re
+from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -9,12 +11,15 @@ from croniter import CroniterBadDateError, croniter
 from guardian.errors import Invalid
 
 LONGEST = 100
+# croniter's own words for a time of its choice, another one each time it is asked.
+_BY_CHANCE = re.compile(r"(?i)(?<![a-z])[rh](?![a-z])")
 
 
 def check(cron: str, zone: str) -> None:
     """Raises Invalid for what is no line of five fields, never comes, or names no zone."""
     zone_of(zone)
-    if len(cron) > LONGEST or len(cron.split()) != 5 or not croniter.is_valid(cron):
+    well_formed = len(cron) <= LONGEST and len(cron.split()) == 5 and not _BY_CHANCE.search(cron)
+    if not well_formed or not croniter.is_valid(cron):
         raise Invalid(path="cron", reason="must be five fields, such as 0 */6 * * *")
     if next_after(cron, zone, datetime.now(UTC)) is None:
         raise Invalid(path="cron", reason="names a day that never comes")
@@ -46,6 +51,20 @@ def due(cron: str, zone: str, first: datetime, until: datetime) -> Iterator[date
     while at is not None and at <= until:
         yield at
         at = next_after(cron, zone, at)
+
+
+def newest_due(
+    cron: str, zone: str, first: datetime, until: datetime, *, most: int
+) -> list[datetime]:
+    """The last of the times that `due` tells; of a long pause only its end is gone through."""
+    back = timedelta(hours=1)
+    while until - back > first:
+        at = next_after(cron, zone, until - back)
+        found = deque(due(cron, zone, at, until) if at else (), maxlen=most)
+        if len(found) == most:
+            return list(found)
+        back *= 4
+    return list(deque(due(cron, zone, first, until), maxlen=most))
 
 
 def _is_hourly(cron: str) -> bool:

@@ -1,7 +1,6 @@
 """Events by the clock: made, changed, told when due, and told now."""
 
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -17,8 +16,6 @@ from guardian.outbox import PRIORITIES, check_size, emit, emit_data
 
 SCOPE = "events:schedule"
 MOST_MISSED = 100
-# So many steps through a long pause; what is older is gone.
-MOST_STEPS = 10_000
 SHIPPED = {
     "name": "Regression run",
     "kind": "schedule.regression",
@@ -166,8 +163,9 @@ def runs_of(schedule: ScheduledEvent, now: datetime) -> list[datetime]:
         return []
     if schedule.missed != ScheduledEvent.Missed.ALL:
         return [schedule.next_run]
-    came = cron.due(schedule.cron, schedule.timezone, schedule.next_run, now)
-    return list(islice(came, MOST_STEPS))[-MOST_MISSED:]
+    return cron.newest_due(
+        schedule.cron, schedule.timezone, schedule.next_run, now, most=MOST_MISSED
+    )
 
 
 @transaction.atomic

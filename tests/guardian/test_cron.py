@@ -1,6 +1,6 @@
 """When a cron line is due, also on the days clocks change."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -79,3 +79,26 @@ def test_refuses_what_is_no_zone(zone):
         cron.check("* * * * *", zone)
 
     assert refused.value.data["errors"][0]["path"] == "timezone"
+
+
+@pytest.mark.parametrize("line", ["R R * * *", "R(0-10) * * * *", "0 h * * *"])
+def test_a_time_left_to_chance_is_no_time(line):
+    with pytest.raises(Invalid):
+        cron.check(line, "UTC")
+
+
+@pytest.mark.parametrize("days", [1, 30])
+def test_of_a_long_pause_the_newest_times_are_found(days):
+    until = at("2026-11-22T00:00")
+
+    found = cron.newest_due("* * * * *", "UTC", until - timedelta(days=days), until, most=100)
+
+    assert found == [until - timedelta(minutes=n) for n in reversed(range(100))]
+
+
+def test_of_a_short_pause_all_times_are_found_and_none_before_it():
+    first, until = at("2026-11-01T06:00"), at("2026-11-22T00:00")
+
+    found = cron.newest_due("0 6 * * *", "UTC", first, until, most=100)
+
+    assert (found[0], len(found)) == (first, 21)

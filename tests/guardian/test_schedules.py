@@ -172,9 +172,10 @@ class TestDue:
 
         assert told().count() == 1
 
-    def test_of_a_very_long_pause_the_newest_hundred_are_told(self, author):
+    @pytest.mark.parametrize("pause", [timedelta(minutes=500), timedelta(days=20)])
+    def test_of_a_very_long_pause_the_newest_hundred_are_told(self, author, pause):
         schedule = make(author, cron="* * * * *", missed="all")
-        start = timezone.now() - timedelta(minutes=500)
+        start = timezone.now() - pause
         forge(schedule, next_run=start.replace(second=0, microsecond=0))
 
         services.run_due_schedules()
