@@ -50,7 +50,17 @@ def stretch(after: int, upto: int | None = None) -> Iterator[Event]:
 
 def verify() -> Proof:
     """The whole ledger from its begin to its head. Raises LedgerBroken."""
-    after, head = begin()
+    while True:
+        start = begin()
+        try:
+            return _verify_from(*start)
+        except LedgerBroken:
+            if begin() == start:
+                raise
+            # What seemed to be missing was archived while we read: it begins elsewhere now.
+
+
+def _verify_from(after: int, head: str) -> Proof:
     left = Event.objects.filter(seq__lte=after).order_by("seq").values_list("seq", flat=True)
     if (stray := left.first()) is not None:
         raise LedgerBroken(stray, "it was archived and is here again")

@@ -92,6 +92,8 @@ def configure(options: dict[str, Any]) -> None:
             "handlers": {"main": {"class": "logging.StreamHandler", "formatter": "main"}},
             "root": {"handlers": ["main"], "level": options["level"]},
             "loggers": {
+                # Django gives its own loggers a level, which would stand above the root's.
+                "django": {"level": "NOTSET"},
                 "django.server": {"level": "WARNING"},
                 "procrastinate": {"level": "WARNING"},
                 "uvicorn.access": {"level": "WARNING"},

@@ -9,6 +9,9 @@ from guardian.kinds import PRIORITY_WORDS
 from guardian.models import Event
 
 MOST_BYTES = 20_000
+REASON_CHARACTERS = 2000
+# Where nothing else is left to cut: even in characters of twelve bytes each it fits.
+SHORT_REASON_CHARACTERS = 500
 
 
 def body_of(event: Event) -> bytes:
@@ -20,10 +23,13 @@ def body_of(event: Event) -> bytes:
     whole = _written(event, {"data": event.data, "before": event.before, "after": event.after})
     if len(whole) <= MOST_BYTES:
         return whole
-    return _written(event, {"data": None, "before": None, "after": None, "truncated": True})
+    ids = {"data": None, "before": None, "after": None, "truncated": True}
+    return _written(event, ids, reason_characters=SHORT_REASON_CHARACTERS)
 
 
-def _written(event: Event, content: dict[str, Any]) -> bytes:
+def _written(
+    event: Event, content: dict[str, Any], *, reason_characters: int = REASON_CHARACTERS
+) -> bytes:
     body = {
         "type": event.kind,
         "timestamp": event.created_at.isoformat(),
@@ -36,7 +42,7 @@ def _written(event: Event, content: dict[str, Any]) -> bytes:
             "actor": str(event.actor_id) if event.actor_id else None,
             "actor_kind": event.actor_kind,
             "subject": {"label": event.subject_label, "id": event.subject_id},
-            "reason": event.reason[:2000],
+            "reason": event.reason[:reason_characters],
             **content,
         },
     }

@@ -188,6 +188,26 @@ class TestArchive:
         assert f"({6} to {mark.seq})" in verified(capsys)
         assert mark.seq > newest.seq
 
+    def test_what_is_archived_while_somebody_verifies_is_not_missing(
+        self, old, data_dir, monkeypatch
+    ):
+        begin = audit.begin
+
+        def overtaken():
+            monkeypatch.setattr(audit, "begin", begin)
+            found = begin()
+            archive_events(timestamp=0)
+            relay.run_once()
+            return found
+
+        monkeypatch.setattr(audit, "begin", overtaken)
+
+        proof = services.check_ledger()
+
+        assert proof is not None
+        assert proof.from_seq > 1
+        assert not ErrorLog.objects.exists()
+
     def test_numbers_go_on_where_everything_was_archived(self, old, data_dir, capsys):
         newest = Event.objects.stamped().last()
 

@@ -53,6 +53,14 @@ class TestALine:
         assert "ValueError" in line["exception"]
         assert "hush" not in json.dumps(line)
 
+    def test_below_the_level_is_not_written_whoever_says_it(self, lines):
+        logging.getLogger().setLevel(logging.ERROR)
+
+        for name in ("django", "django.request", "somewhere.else"):
+            logging.getLogger(name).warning("it is late")
+
+        assert lines() == []
+
     def test_the_next_request_knows_nothing_of_the_last(self, lines, api, lead):
         api(lead).get("/api/v1/tickets")
         api().get("/api/v1/tickets")

@@ -310,6 +310,20 @@ class TestBody:
         assert body["data"]["truncated"] is True
         assert (body["data"]["id"], body["data"]["data"]) == (str(event.pk), None)
 
+    def test_a_long_reason_is_cut_too(self, admin):
+        webhook = make(admin, kinds=["*"])
+        relay.run_once()
+        WebhookDelivery.objects.all().delete()
+        outbox.emit(
+            "phases.test.happened",
+            team_id=admin.team_id,
+            reason="\U0001f600" * 2000,
+            text="x" * 9000,
+        )
+        relay.run_once()
+
+        assert len(self.letter(webhook).body) <= 20_000
+
     def test_a_letter_shows_no_secret_when_printed(self, admin):
         webhook = make(admin, kinds=["guardian.lock.*"])
         happen(admin)
