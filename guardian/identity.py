@@ -1,5 +1,7 @@
 """Who asks: authentication and scopes of API views. Apart from `http`: DRF imports it early."""
 
+import ipaddress
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,13 @@ if TYPE_CHECKING:
     from guardian.models import Team, User
 
 PUBLIC = "public"
+_WITH_PORT = re.compile(r"(?:\[([^\]]+)\]|([0-9.]+))(?::\d+)?")
+
+
+def bearer_token(header: str) -> str | None:
+    """The token in an Authorization header; None where it holds something else."""
+    scheme, _, value = header.partition(" ")
+    return value.strip() or None if scheme.lower() in {"bearer", "token"} else None
 
 
 class TokenAuthentication(BaseAuthentication):
@@ -30,10 +39,10 @@ class TokenAuthentication(BaseAuthentication):
         header = request.headers.get("Authorization", "")
         if not header:
             return None
-        scheme, _, value = header.partition(" ")
-        if scheme.lower() not in {"bearer", "token"} or not value.strip():
+        text = bearer_token(header)
+        if text is None:
             raise errors.Unauthorized
-        actor = authenticate_token(value.strip(), address=client_address(request))
+        actor = authenticate_token(text, address=client_address(request))
         bind_actor(team_id=actor.team_id, actor_id=actor.id)
         return actor.user, actor
 
@@ -78,10 +87,30 @@ def client_address(request: HttpRequest | Request) -> str:
 
 
 def forwarded_address(peer: str, forwarded_for: str) -> str:
-    """The last address of the header where a trusted proxy sent it, else the peer's."""
-    if peer not in settings.TRUSTED_PROXIES:
-        return peer
-    return forwarded_for.rsplit(",", maxsplit=1)[-1].strip() or peer
+    """Who spoke to the outermost trusted proxy, else the peer; always an address, if there is one.
+
+    Each proxy appends whom it heard, so the header is read from its end and believed as long as
+    a trusted proxy wrote it. What is no address (`unknown`, a name) is nobody's: the proxy's own.
+    """
+    found = _plain_address(peer)
+    for text in reversed(forwarded_for.split(",")):
+        heard = _plain_address(text) if found in settings.TRUSTED_PROXIES else ""
+        if not heard:
+            break
+        found = heard
+    return found
+
+
+def _plain_address(text: str) -> str:
+    """The address alone, as proxies write it with a port or in brackets; "" for no address."""
+    text = text.strip()
+    match = _WITH_PORT.fullmatch(text)
+    try:
+        address = ipaddress.ip_address(match[1] or match[2] if match else text)
+    except ValueError:
+        return ""
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)
 
 
 def actor_of(request: Request) -> Actor:

@@ -13,7 +13,7 @@ import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from guardian.identity import client_address
+from guardian.identity import bearer_token, client_address
 from guardian.middleware import is_of_the_api
 from guardian.problems import problem_response
 
@@ -129,8 +129,9 @@ class RateLimitMiddleware:
 
 
 def caller_of(credentials: str) -> str:
-    """Whom an Authorization header is counted as."""
-    return sha256(credentials.encode()).hexdigest()[:24]
+    """Whom an Authorization header is counted as: its token, however the header is written."""
+    token = bearer_token(credentials)
+    return sha256((credentials if token is None else token).encode()).hexdigest()[:24]
 
 
 def _judge(request: HttpRequest) -> Verdict:

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+import unicodedata
 from collections.abc import Callable
 from functools import wraps
 from hashlib import sha256
@@ -53,7 +54,9 @@ _local = LocalFailures()
 
 
 def _key(account: str, address: str) -> str:
-    return sha256(f"{account.casefold()}\0{address}".encode()).hexdigest()[:32]
+    # As Django's login form reads a name: in wide or bold letters it is the same account.
+    name = unicodedata.normalize("NFKC", account).strip().casefold()
+    return sha256(f"{name}\0{address}".encode()).hexdigest()[:32]
 
 
 def seconds_to_wait(*, account: str, address: str) -> int:

@@ -40,6 +40,16 @@ def test_the_eleventh_attempt_is_refused_in_words_even_with_the_password(enter, 
     assert "try again in 15 minutes" in refused.content.decode()
 
 
+@pytest.mark.parametrize(
+    "spelling", ["LENA", " lena ", "\uff4c\uff45\uff4e\uff41", "\U0001d4f5ena"]
+)
+def test_another_spelling_of_a_name_is_no_other_account(enter, lead, spelling):
+    for _ in range(10):
+        enter("lena", WRONG)
+
+    assert enter(spelling, WRONG).status_code == 429
+
+
 def test_another_account_and_another_address_are_not_locked_out(enter, client, lead, admin):
     for _ in range(12):
         enter("lena", WRONG)

@@ -82,6 +82,17 @@ def test_a_session_has_an_allowance_of_its_own(api, lead, client):
     assert client.get("/api/v1/tickets")["RateLimit-Policy"] == '"session";q=5;w=60'
 
 
+def test_a_token_is_one_caller_however_its_header_is_written(api, viewer):
+    token = api(viewer)._credentials["HTTP_AUTHORIZATION"].split()[1]
+    forms = ["Bearer ", "bearer ", "BEARER ", "Token ", "Bearer  "]
+
+    answers = [
+        api().get("/api/v1/tickets", headers={"authorization": form + token}) for form in forms
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+
+
 def test_inventing_tokens_brings_no_new_allowance(api, db):
     client = api()
     answers = [
