@@ -82,6 +82,8 @@ READ_ONLY_SCOPES = frozenset(scope for scope in ALL_SCOPES if scope.endswith(":r
 }
 DEFAULT_AUTHORITY = {"viewer": 1, "author": 2, "operator": 3, "admin": 4, "agent": 1}
 AUTHORITY_CEILING = {"viewer": 1, "author": 2, "operator": 4, "admin": 5, "agent": 3}
+# Roles that open the admin to a person.
+STAFF_ROLES = frozenset({"operator", "author", "admin"})
 # An agent may guard only where somebody of the highest level says so.
 AGENT_GUARDIAN_CEILING = 4
 

@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib.auth.backends import BaseBackend
 from django.http import HttpRequest
 
+from guardian.authority import STAFF_ROLES
 from guardian.models import User
 
 
@@ -35,11 +36,11 @@ class AuthorityBackend(BaseBackend):
             return False
         action = perm.rpartition(".")[2].partition("_")[0]
         if action == "view":
-            return bool(roles & {"operator", "author", "admin"})
+            return bool(roles & STAFF_ROLES)
         return "admin" in roles
 
     def has_module_perms(self, user_obj: Any, app_label: str) -> bool:
-        return bool(_roles(user_obj) & {"operator", "author", "admin"})
+        return bool(_roles(user_obj) & STAFF_ROLES)
 
 
 def _roles(user: User) -> frozenset[str]:

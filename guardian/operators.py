@@ -11,14 +11,15 @@ from typing import Any, ClassVar
 from django.apps import apps
 from django.contrib import messages
 from django.contrib.admin.utils import quote, unquote
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.views.main import ERROR_FLAG
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import DataError
 from django.db.models import ForeignKey, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 
 from guardian import links
-from guardian.authority import Actor, actor_for
+from guardian.authority import STAFF_ROLES, Actor, actor_for
 from guardian.buttons import Button, Fields, Secret, reasoned_action
 from guardian.columns import column_of, told_of
 from guardian.errors import Forbidden
@@ -99,6 +100,13 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
             return _once(request, "actor", partial(session_actor, request))
         return _once(request, f"actor in {team.pk}", partial(actor_for, request.user, team))  # type: ignore[arg-type]  # only users pass the admin's door
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """What a row's page hides is not asked for either: its answers would spell it out."""
+        if lookup.partition("__")[0] in (self.exclude or ()):
+            return False
+        allowed: bool = super().lookup_allowed(lookup, value, request)
+        return allowed
+
     # Lists
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
@@ -136,6 +144,9 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
         self, _admin: Any, request: HttpRequest, queryset: QuerySet[Any], *, button: Button
     ) -> HttpResponse | None:
         rows = list(queryset[: ROWS_AT_ONCE + 1])
+        if not rows:
+            self.message_user(request, "None of these rows is there any more.", messages.ERROR)
+            return None
         if len(rows) > ROWS_AT_ONCE:
             self.message_user(request, f"At most {ROWS_AT_ONCE} rows at once.", messages.ERROR)
             return None
@@ -151,7 +162,13 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         makes = {"makes": list(self._makes(request))}
-        response: HttpResponse = super().changelist_view(request, (extra_context or {}) | makes)
+        try:
+            response: HttpResponse = super().changelist_view(request, (extra_context or {}) | makes)
+        except (ValueError, OverflowError, ValidationError, DataError):
+            # A value in the address that no row can have, such as U+0000 or the year 99999999.
+            if not request.GET and not request.POST:
+                raise
+            return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
         return response
 
     def _makes(self, request: HttpRequest) -> Iterable[dict[str, Any]]:
@@ -183,7 +200,9 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
 
     def press_view(self, request: HttpRequest, object_id: str, verb: str) -> HttpResponse:
         """The confirmation page of a button, and its press."""
-        row = get_object_or_404(self.get_queryset(request), pk=unquote(object_id))
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            raise Http404
         button = self.buttons().get(verb)
         if button is None or button.on_list or not self.has_view_permission(request, row):
             raise PermissionDenied
@@ -254,7 +273,9 @@ def _once(request: HttpRequest, key: str, ask: Callable[[], Any]) -> Any:
 
 
 def _teams_of(user: Any) -> list[Any]:
-    return list(user.memberships.values_list("team_id", flat=True))
+    """The teams in which this user is an operator; to look on in another opens nothing of it."""
+    roles = user.memberships.filter(role__in=STAFF_ROLES)
+    return list(roles.values_list("team_id", flat=True))
 
 
 def _actor_or_none(request: HttpRequest, ask: Callable[[], Actor] | None = None) -> Actor | None:

@@ -39,9 +39,8 @@ def choose_team(request: HttpRequest) -> HttpResponse:
     """Go on in another of one's teams; it is the session's until another is chosen."""
     if not isinstance(request.user, User):
         return redirect("login")
-    team = Team.objects.filter(
-        slug=request.POST.get("team", ""), memberships__user=request.user
-    ).first()
+    mine = Team.objects.filter(memberships__user=request.user)
+    team = next((team for team in mine if team.slug == request.POST.get("team")), None)
     if team is None:
         raise Http404
     request.session["team_id"] = str(team.pk)

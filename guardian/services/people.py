@@ -12,15 +12,13 @@ from django.db.models import Max
 from django.utils import timezone
 
 from guardian import events
-from guardian.authority import SYSTEM, Actor, require_level, require_scope
+from guardian.authority import STAFF_ROLES, SYSTEM, Actor, require_level, require_scope
 from guardian.errors import Forbidden, IllegalTransition, Invalid, NotFound
 from guardian.models import Membership, Team, User
 from guardian.outbox import emit
 from guardian.services.teams import create_team, create_user, set_membership
 
 SCOPE = "team:admin"
-# Roles that open the admin to a person.
-STAFF_ROLES = ("operator", "author", "admin")
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,149}", re.IGNORECASE)
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,49}")
 
