@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from guardian.errors import LockDeadlock
 from guardian.models import LockRequest, ResourceLock, User
 from guardian.prepared import run_prepared
 
@@ -102,11 +103,24 @@ def circle_of(request: LockRequest) -> list[dict[str, Any]]:
     """The circle that this place in the line closes, beginning with its requester; or nothing."""
     if _nobody_can_wait_for(request):
         return []
-    me = (request.requester_id, request.task_id)
+    party = (request.requester_id, request.task_id)
+    return circle_through(team_id=request.team_id, party=party)
+
+
+def refuse_circle(*, team_id: UUID, party: Party) -> None:
+    """That nobody waits in a circle for a party which has just passed others. Raises
+    LockDeadlock."""
+    one_at_a_time(team_id=team_id)
+    if circle := circle_through(team_id=team_id, party=party):
+        raise LockDeadlock(cycle=circle)
+
+
+def circle_through(*, team_id: UUID, party: Party) -> list[dict[str, Any]]:
+    """The circle of waits that leads from a party back to itself; or nothing."""
     onward = defaultdict(list)
-    for wait in waits(team_id=request.team_id):
+    for wait in waits(team_id=team_id):
         onward[wait.waiter].append(wait)
-    path = _path(onward, me)
+    path = _path(onward, party)
     return _told(path) if path else []
 
 

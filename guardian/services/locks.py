@@ -29,7 +29,7 @@ from guardian.services.lock_queue import (
     place_of,
     settle,
 )
-from guardian.services.lock_waits import circle_of, one_at_a_time
+from guardian.services.lock_waits import circle_of, one_at_a_time, refuse_circle
 
 TRIES = 20  # each is lost only to somebody who took or freed the lock in that very moment
 
@@ -162,6 +162,8 @@ def _taken(actor: Actor, wish: Wish) -> Lease | None:
     lock = give(place, contended=line.exists())
     if lock is None:
         return None
+    if lock.contended:  # those of a lower priority wait for this lock now
+        refuse_circle(team_id=place.team_id, party=(place.holder_id, place.task_id))
     emit(
         events.LOCK_ACQUIRED,
         subject=lock,
@@ -225,8 +227,7 @@ def _queued(actor: Actor, wish: Wish) -> LockRequest | None:
         metadata=place.metadata,
     )
     request.save(force_insert=True)
-    circle = circle_of(request)
-    if circle:
+    if circle := circle_of(request):
         raise LockDeadlock(cycle=circle)
     position, length = place_of(request=request)
     emit(
@@ -245,13 +246,12 @@ def _queued(actor: Actor, wish: Wish) -> LockRequest | None:
 
 def lock_held(place: Place) -> LockHeld:
     """The refusal for a resource that others hold or wait for, naming the holders."""
-    waiting = LockRequest.objects.in_line(place.key).count()
     return LockHeld(
         f"{place.resource_type} {place.resource_id} is locked.",
         resource_type=place.resource_type,
         resource_id=place.resource_id,
         holders=told_holders(place.key),
-        queue_length=waiting,
+        queue_length=LockRequest.objects.in_line(place.key).count(),
     )
 
 

@@ -194,6 +194,32 @@ def together(*works) -> list[Exception | None]:
     return raised
 
 
+class TestPassing:
+    def test_who_passes_a_waiter_closes_no_circle(self, crew, lead):
+        """The shared lock is free to take, but the one passed holds what the newcomer waits for."""
+        reader, writer, newcomer = crew[:3]
+        take(reader, "charts", mode="shared")
+        take(writer, "log")
+        take(writer, "charts")
+        take(newcomer, "log")
+
+        with pytest.raises(LockDeadlock) as refused:
+            take(newcomer, "charts", mode="shared", priority="critical")
+
+        assert len(refused.value.data["cycle"]) == 2
+        assert services.lock_graph(actor=lead)["cycles"] == []
+        assert not ResourceLock.objects.held().filter(holder=newcomer.user).exists()
+
+    def test_without_a_circle_a_higher_priority_passes(self, crew):
+        reader, writer, newcomer = crew[:3]
+        take(reader, "charts", mode="shared")
+        take(writer, "charts")
+
+        got = take(newcomer, "charts", mode="shared", priority="critical")
+
+        assert isinstance(got, services.Lease)
+
+
 class TestViews:
     def test_conflicts_tell_who_waits_for_whom_the_longest_first(self, lead, agent, admin, api):
         take(lead), take(agent), take(admin)
