@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -23,6 +24,9 @@ _KEPT_HEADERS = frozenset({"ETag", "Location", "Retry-After"})
 # Members of an answer that nothing of Lemnos keeps.
 SHOWN_ONCE = frozenset({"token", "secret"})
 PROBLEM = "application/problem+json"
+KEPT = timedelta(hours=24)
+# Such a refusal says when to ask again, and then it has to be asked anew.
+TOO_SOON = 429
 
 
 def once(
@@ -55,7 +59,12 @@ def run_once(
     owner = str(actor.token_id or actor.id)
     body = fingerprint or (request.data if isinstance(request.data, dict) else {})
     digest = hashlib.sha256(
-        json.dumps([request.method, request.path, body], sort_keys=True, default=str).encode()
+        json.dumps(
+            # The team: a person who goes on in another asks for something else there.
+            [request.method, request.path, str(actor.team_id), body],
+            sort_keys=True,
+            default=str,
+        ).encode()
     ).hexdigest()
     with transaction.atomic():
         connection = transaction.get_connection()
@@ -64,10 +73,12 @@ def run_once(
             if not (cursor.fetchone() or (False,))[0]:
                 raise errors.IdempotencyInProgress
         stored = IdempotencyKey.objects.filter(owner=owner, key=key).first()
-        if stored is not None:
+        if stored is not None and stored.created_at > timezone.now() - KEPT:
             return _replay(stored, digest)
         response = _attempt(work, on_error)
-        if response.status_code < 500:
+        if response.status_code < 500 and response.status_code != TOO_SOON:
+            if stored is not None:  # its day is over before it was swept
+                stored.delete()
             IdempotencyKey.objects.create(
                 owner=owner,
                 key=key,

@@ -1,14 +1,16 @@
 """What holds for any request: identity alone decides team and level, ids and traces go on."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test import override_settings
+from django.utils import timezone
 
 from guardian.error_book import kinds
-from guardian.errors import Invalid
-from guardian.models import Event, IdempotencyKey
+from guardian.errors import Invalid, RateLimited
+from guardian.models import ApiToken, Event, IdempotencyKey
 from guardian.problems import problem_body
 from guardian.services import set_membership
 from phases import services
@@ -104,6 +106,10 @@ class TestWhatARequestCarries:
         assert left[0] - left[1] == 1
 
 
+def too_soon(**_):
+    raise RateLimited
+
+
 @pytest.mark.django_db
 class TestPostsUnderAKey:
     def post(self, client, path, body, key="k-1"):
@@ -131,12 +137,62 @@ class TestPostsUnderAKey:
         assert again == {**first, "token": "[redacted]"}
         assert first["token"].split(".")[1] not in str(IdempotencyKey.objects.values())
 
+    def test_in_another_team_it_is_another_request(self, client, lead, other_team):
+        services.seed_team(team=other_team)
+        set_membership(user=lead.user, team=other_team, role="operator")
+        client.force_login(lead.user)
+        form = {"content_type": "application/json", "headers": {"Idempotency-Key": "k-1"}}
+        client.post("/api/v1/tickets", {"title": "x"}, **form)
+        client.post("/team", {"team": other_team.slug})
+
+        answer = client.post("/api/v1/tickets", {"title": "x"}, **form)
+
+        assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
+
+    def test_a_key_is_free_again_after_a_day_also_before_it_is_swept(self, api, lead):
+        client = api(lead)
+        first = self.post(client, "/api/v1/tickets", {"title": "x"})
+        IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(hours=25))
+
+        later, again = (self.post(client, "/api/v1/tickets", {"title": "y"}) for _ in range(2))
+
+        assert later.json()["id"] not in {first.json()["id"], None}
+        assert again["Idempotency-Replayed"] == "true"
+        assert again.json()["id"] == later.json()["id"]
+
+    def test_a_refusal_that_says_when_to_ask_again_is_not_kept(self, api, lead, monkeypatch):
+        client = api(lead)
+        with monkeypatch.context() as patch:
+            patch.setattr(services, "open_ticket", too_soon)
+            refused = self.post(client, "/api/v1/tickets", {"title": "x"})
+
+        answer = self.post(client, "/api/v1/tickets", {"title": "x"})
+
+        assert (refused.status_code, answer.status_code) == (429, 201)
+
     def test_a_reading_post_is_asked_anew(self, api, lead):
         client = api(lead)
 
         self.post(client, "/api/v1/memory/search", {"query": "ships", "mode": "keyword"})
 
         assert not IdempotencyKey.objects.exists()
+
+
+@pytest.mark.django_db
+class TestTags:
+    def test_a_row_without_a_counter_has_no_tag_that_never_changes(self, api, admin):
+        client = api(admin)
+        token = ApiToken.objects.get(user=admin.user)
+
+        answer = client.get(f"/api/v1/tokens/{token.pk}")
+
+        assert answer.status_code == 200
+        assert "ETag" not in answer
+
+    def test_a_tag_counts_the_edits(self, api, lead):
+        ticket = services.open_ticket(actor=lead, title="x")
+
+        assert api(lead).get(f"/api/v1/tickets/{ticket.pk}")["ETag"] == '"v1"'
 
 
 class TestRemedies:
