@@ -7,6 +7,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
+from guardian import services as guardian
 from guardian.errors import Invalid, IsolationUnavailable
 from guardian.models import ErrorLog, Event
 from tests.tools.archives import PASSING, tar_gz
@@ -306,6 +307,21 @@ class TestIdempotencyKey:
             format="json",
             headers={"Idempotency-Key": key},
         )
+
+    def test_waits_for_nothing_under_a_fence_whose_transaction_hides_the_run(
+        self, api, lead, path, monkeypatch
+    ):
+        lease = guardian.acquire_lock(actor=lead, resource_type="repo", resource_id="main")
+        monkeypatch.setattr("tools.api.time.sleep", pytest.fail)
+
+        answer = api(lead).post(
+            path,
+            {"input": {"text": "one"}, "wait": 5},
+            format="json",
+            headers={"Lemnos-Fence": f"{lease.lock_id}:{lease.fence}"},
+        )
+
+        assert answer.status_code == 202
 
     def test_runs_once_and_answers_with_the_run_as_it_is_by_then(self, api, lead, path):
         client = api(lead)
