@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from guardian import services
@@ -15,7 +16,7 @@ from guardian.errors import (
     TokenRevoked,
     Unauthorized,
 )
-from guardian.models import ApiToken, Event
+from guardian.models import ApiToken, Event, ResourceLock
 
 
 class TestTokens:
@@ -189,6 +190,36 @@ def made_by(api, lead):
         return answer, child, maker
 
     return ask
+
+
+class TestTokenThatOnlyReads:
+    @pytest.fixture
+    def reader(self, lead):
+        _, text = services.create_token(
+            actor=lead,
+            name="reader",
+            scopes=["memory:read", "locks:read", "locks:acquire"],
+            can_write=False,
+        )
+        return Client(headers={"Authorization": f"Bearer {text}"})
+
+    def test_asks_by_post_too(self, reader):
+        wish = {"query": "ships", "mode": "keyword"}
+        lock = {"resource_type": "repo", "resource_id": "main", "fence": 1}
+
+        asked = reader.post("/api/v1/memory/search", wish, content_type="application/json")
+        verified = reader.post("/api/v1/locks/verify", lock, content_type="application/json")
+
+        assert asked.status_code == 200
+        assert (verified.status_code, verified.json()["code"]) == (409, "lease_lost")
+
+    def test_changes_nothing(self, reader):
+        lock = {"resource_type": "repo", "resource_id": "main"}
+
+        answer = reader.post("/api/v1/locks/acquire", lock, content_type="application/json")
+
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+        assert not ResourceLock.objects.exists()
 
 
 class TestTokenMadeByToken:
