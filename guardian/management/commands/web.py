@@ -10,6 +10,8 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from guardian.consumers import MESSAGE_BYTES
+
 
 class Command(BaseCommand):
     """SIGTERM: /readyz says no, requests that are under way end, exits with 0.
@@ -38,6 +40,8 @@ class Command(BaseCommand):
             log_level="warning",
             log_config=None,
             lifespan="on",
+            # By a message's announced length: nobody's is kept in memory to be refused when whole.
+            ws_max_size=MESSAGE_BYTES,
             timeout_graceful_shutdown=settings.SHUTDOWN_SECONDS,
         )
 
