@@ -45,6 +45,17 @@ def release_locks_of_instance(*, instance_id: UUID, reason: str, with_tasks: boo
     return _free(whose, whose, reason=reason).released
 
 
+def release_locks_of_user(*, user_id: UUID, reason: str, team_id: UUID | None = None) -> int:
+    """Free the locks of a user who goes, from one team or from all, and give up their places.
+
+    Those for tasks end with their tasks. Returns how many locks were freed.
+    """
+    here = Q(task_id=None) if team_id is None else Q(task_id=None, team_id=team_id)
+    return _free(
+        here & Q(holder_id=user_id), here & Q(requester_id=user_id), reason=reason
+    ).released
+
+
 @transaction.atomic
 def release_all(
     *,

@@ -16,6 +16,7 @@ from guardian.authority import STAFF_ROLES, SYSTEM, Actor, require_level, requir
 from guardian.errors import Forbidden, IllegalTransition, Invalid, NotFound
 from guardian.models import Membership, Team, User
 from guardian.outbox import emit
+from guardian.services.lock_ends import release_locks_of_user
 from guardian.services.teams import create_team, create_user, set_membership
 
 SCOPE = "team:admin"
@@ -198,6 +199,8 @@ def _switch(actor: Actor, user_id: UUID, *, on: bool, reason: str) -> User:
     user.is_active = on
     user.save(update_fields=["is_active"])
     _tell(events.USER_REACTIVATED if on else events.USER_DEACTIVATED, actor, user, reason)
+    if not on:
+        release_locks_of_user(user_id=user.pk, reason="their holder was deactivated")
     return user
 
 

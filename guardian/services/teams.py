@@ -17,6 +17,7 @@ from guardian.authority import (
 from guardian.errors import AlreadyExists, Forbidden, Invalid, NotFound
 from guardian.models import Membership, Team, User
 from guardian.outbox import emit
+from guardian.services.lock_ends import release_locks_of_user
 
 
 @transaction.atomic
@@ -110,6 +111,9 @@ def end_membership(*, membership_id: UUID, actor: Actor, reason: str) -> None:
         user_id=str(membership.user_id),
     )
     membership.delete()
+    release_locks_of_user(
+        user_id=membership.user_id, team_id=actor.team_id, reason="their holder left the team"
+    )
 
 
 def _ceiling(user: User, role: str, actor: Actor | None) -> int:

@@ -232,6 +232,33 @@ class TestReleaseAll:
         assert (both.status_code, both.json()["code"]) == (400, "invalid")
 
 
+class TestUser:
+    @pytest.fixture(params=["deactivated", "left"])
+    def goes(self, request, admin):
+        def go(actor):
+            why = {"actor": admin, "reason": "works elsewhere now"}
+            if request.param == "deactivated":
+                services.deactivate_user(user_id=actor.id, **why)
+            else:
+                membership = actor.user.memberships.get(team=actor.team)
+                services.end_membership(membership_id=membership.pk, **why)
+
+        return go
+
+    def test_who_goes_holds_nobody_up(self, goes, team, lead, agent):
+        somebody = factories.make_actor(team, "sam")
+        take(somebody)
+        take(lead)
+        take(agent, "other")
+        take(somebody, "other")
+
+        goes(somebody)
+
+        held = {lock.resource_id: lock.holder_id for lock in ResourceLock.objects.held()}
+        assert held == {"main": lead.id, "other": agent.id}
+        assert not LockRequest.objects.waiting().exists()
+
+
 class TestBreak:
     def test_ends_anothers_lock_with_a_reason_and_grants_the_line(self, lead, agent, admin, api):
         held, place = lock_of(ask(api(agent))), request_of(ask(api(admin)))
