@@ -1,6 +1,5 @@
 """Telling what happened, hearing it, and deferring work: all inside the caller's transaction."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +9,6 @@ from uuid import UUID
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, models
 from django.utils import timezone
-from psycopg.types.json import Jsonb
 
 from guardian import context
 from guardian.authority import Actor
@@ -18,7 +16,7 @@ from guardian.errors import Invalid
 from guardian.events import alias_of
 from guardian.models import Event
 from guardian.prepared import run_prepared
-from guardian.redaction import redact, redact_text
+from guardian.redaction import redact_json, redact_text
 
 PRIORITIES = {"critical": 1, "high": 2, "normal": 3, "low": 4}
 PRIORITY_WORDS = {number: word for word, number in PRIORITIES.items()}
@@ -102,6 +100,12 @@ def emit_data(
     require_transaction()
     if team_id is None:
         team_id = getattr(subject, "team_id", None) or (actor.team_id if actor else None)
+    texts: dict[str, str | None] = {"before": None, "after": None}
+    data, texts["data"] = redact_json(data, fitting)
+    if before is not None:
+        before, texts["before"] = redact_json(before, _COMPACT.encode)
+    if after is not None:
+        after, texts["after"] = redact_json(after, _COMPACT.encode)
     event = Event(
         team_id=team_id,
         kind=kind,
@@ -112,16 +116,18 @@ def emit_data(
         authority=actor.authority if actor else None,
         subject_label=subject._meta.label_lower if subject is not None else "",
         subject_id=str(subject.pk) if subject is not None else "",
-        data=redact(data),
-        before=redact(before) if before is not None else None,
-        after=redact(after) if after is not None else None,
+        data=data,
+        before=before,
+        after=after,
         reason=redact_text(reason),
         request_id=context.request_id(),
         traceparent=context.traceparent(),
         source=source,
         created_at=timezone.now(),
     )
-    _insert(event)
+    # One round trip for the row and the hint; every change of state pays for this.
+    run_prepared(_INSERT, {name: getattr(event, name) for name in _PLAIN} | texts)
+    event._state.adding, event._state.db = False, connection.alias  # noqa: SLF001  as save() does
     return event
 
 
@@ -131,7 +137,7 @@ INSERT INTO guardian_event (id, team_id, kind, alias, priority, actor_id, actor_
        subject_label, subject_id, data, before, after, reason, request_id, traceparent, source,
        created_at, prev_hash, hash)
 SELECT %(id)s, %(team_id)s::uuid, %(kind)s, %(alias)s, %(priority)s, %(actor_id)s::uuid,
-       %(actor_kind)s, %(authority)s::smallint, %(subject_label)s, %(subject_id)s, %(data)s,
+       %(actor_kind)s, %(authority)s::smallint, %(subject_label)s, %(subject_id)s, %(data)s::jsonb,
        %(before)s::jsonb, %(after)s::jsonb, %(reason)s, %(request_id)s, %(traceparent)s,
        %(source)s, %(created_at)s, '', ''
   FROM (SELECT pg_notify('lemnos_outbox', '')) woken
@@ -140,17 +146,6 @@ _PLAIN = (
     "id", "team_id", "kind", "alias", "priority", "actor_id", "actor_kind", "authority",
     "subject_label", "subject_id", "reason", "request_id", "traceparent", "source", "created_at",
 )  # fmt: skip
-
-
-def _insert(event: Event) -> None:
-    """One round trip for the row and the hint; every change of state pays for this."""
-    check_size(event.data)
-    arguments: dict[str, Any] = {name: getattr(event, name) for name in _PLAIN}
-    for name in ("data", "before", "after"):
-        value = getattr(event, name)
-        arguments[name] = None if value is None else Jsonb(value, dumps=as_json)
-    run_prepared(_INSERT, arguments)
-    event._state.adding, event._state.db = False, connection.alias  # noqa: SLF001  as save() does
 
 
 # Time-ordered like guardian.models.base.uuid7, for rows that only a statement knows.
@@ -204,7 +199,7 @@ def check_size(data: dict[str, Any], *, path: str = "data") -> None:
     fitting(data, path=path)
 
 
-def fitting(data: dict[str, Any], *, path: str) -> str:
+def fitting(data: dict[str, Any], *, path: str = "data") -> str:
     """The data as JSON of at most 64 KiB. Raises Invalid."""
     text = _COMPACT.encode(data)
     size = len(text.encode())
@@ -214,10 +209,6 @@ def fitting(data: dict[str, Any], *, path: str) -> str:
 
 
 _COMPACT = DjangoJSONEncoder(ensure_ascii=False, separators=(",", ":"))
-
-
-def as_json(value: Any) -> str:
-    return json.dumps(value, cls=DjangoJSONEncoder)
 
 
 def on(kind: str, *, choose: Choice | None = None) -> Callable[[Receiver], Receiver]:

@@ -85,7 +85,7 @@ class PublishView(TeamView):
             actor=self.actor, kind=body["type"], payload=body["payload"], priority=body["priority"]
         )
         return Response(
-            {"event_id": str(told.event.pk), "routed": told.routed, "matched": told.matched},
+            {"event_id": str(told.event_id), "routed": told.routed, "matched": told.matched},
             status=201,
         )
 
@@ -101,7 +101,7 @@ class _Alarm(TeamView):
         told = services.publish(
             actor=self.actor, kind=self.kind, payload=payload, priority=self.priority
         )
-        return Response({"event_id": str(told.event.pk), "routed": told.routed}, status=201)
+        return Response({"event_id": str(told.event_id), "routed": told.routed}, status=201)
 
 
 class BlackscreenView(_Alarm):

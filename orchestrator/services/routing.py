@@ -15,7 +15,7 @@ from guardian.events import alias_of
 from guardian.kinds import PRIORITY_WORDS, patterns_for, require_outside
 from guardian.models import Event
 from guardian.outbox import emit
-from guardian.outbox_many import emit_many
+from guardian.outbox_many import EMIT_MANY, tell_many
 from guardian.prepared import run_prepared
 from orchestrator import events
 from orchestrator.models import AgentExecution, AgentTrigger
@@ -26,7 +26,7 @@ from orchestrator.trigger_filters import fits
 class Published:
     """An event from outside and how many agents it calls."""
 
-    event: Event
+    event_id: UUID
     matched: int
 
     @property
@@ -34,7 +34,6 @@ class Published:
         return self.matched > 0
 
 
-@transaction.atomic
 def publish(
     *,
     actor: Actor,
@@ -43,61 +42,56 @@ def publish(
     priority: str = "normal",
     source: str = Event.Source.API,
 ) -> Published:
-    """Tell what happened outside; who hears of it is looked up in the same transaction.
+    """Tell what happened outside; who hears of it is looked up in the same statement.
 
-    With nobody to hear it, `event.unhandled` says so once. The work itself is queued by the
-    receiver of the event. Raises KindReserved, Invalid.
+    The work itself is queued by the receiver of the event, which also says so when nobody is
+    there to hear it (`event.unhandled`). Raises KindReserved, Invalid.
     """
     return publish_many(actor=actor, told=[(kind, payload, priority)], source=source)[0]
 
 
-@transaction.atomic
+# One plan, kept by the connection, and one round trip: it is asked with every event from outside.
+_PUBLISH = f"""
+WITH told AS ({EMIT_MANY})
+SELECT t.type, t.definition_id, t.filters
+  FROM orchestrator_agenttrigger t JOIN orchestrator_agentdefinition d ON d.id = t.definition_id
+ WHERE t.team_id = %(team)s::uuid AND t.type = ANY(%(names)s::text[]) AND d.enabled
+"""  # noqa: S608  constants of modules
+
+
 def publish_many(
     *,
     actor: Actor,
     told: Sequence[tuple[str, dict[str, Any], str]],
     source: str = Event.Source.API,
 ) -> list[Published]:
-    """publish() for each (kind, payload, priority), all or none, in two statements."""
+    """publish() for each (kind, payload, priority), all or none, in one statement.
+
+    It is a transaction of its own, or a part of the caller's.
+    """
+    if not told:
+        return []
     for kind in {kind for kind, _, _ in told}:
         require_outside(kind)
-    made = emit_many(told, actor=actor, source=source, path="payload")
-    found = [Published(event, called) for event, called in zip(made, _counts(made), strict=True)]
-    for published in found:
-        if not published.routed:
-            tell_unhandled(published.event)
-    return found
-
-
-# A plan of its own, kept by the connection: this is asked with every event from outside.
-_LOOKUP = """
-SELECT t.type, t.definition_id, t.filters
-  FROM orchestrator_agenttrigger t JOIN orchestrator_agentdefinition d ON d.id = t.definition_id
- WHERE t.team_id = %(team)s::uuid AND t.type = ANY(%(names)s::text[]) AND d.enabled
-"""
-
-
-def _counts(events: Sequence[Event]) -> list[int]:
-    """How many agents each event of one team calls, as `matching` finds them."""
-    if not events:
-        return []
-    names = {kind: patterns_for(kind) for kind in {event.kind for event in events}}
-    asked = sorted({name for found in names.values() for name in found})
+    made, arguments = tell_many(told, actor=actor, source=source, path="payload")
+    names = {kind: patterns_for(kind) for kind in {one.kind for one in made}}
+    arguments["names"] = sorted({name for found in names.values() for name in found})
     waiting: dict[str, list[tuple[UUID, dict[str, Any]]]] = {}
-    for name, agent, filters in run_prepared(_LOOKUP, {"team": events[0].team_id, "names": asked}):
+    for name, agent, filters in run_prepared(_PUBLISH, arguments):
         wanted = json.loads(filters) if isinstance(filters, str) else filters
         waiting.setdefault(name, []).append((agent, wanted))
-    return [
-        len(
-            {
-                agent
-                for name in names[event.kind]
-                for agent, filters in waiting.get(name, ())
-                if fits(filters, event.data)
-            }
-        )
-        for event in events
-    ]
+    return [Published(one.id, _called(waiting, names[one.kind], one.data)) for one in made]
+
+
+def _called(
+    waiting: dict[str, list[tuple[UUID, dict[str, Any]]]],
+    names: Iterable[str],
+    data: dict[str, Any],
+) -> int:
+    """How many agents an event calls, as `matching` finds them."""
+    return len(
+        {agent for name in names for agent, filters in waiting.get(name, ()) if fits(filters, data)}
+    )
 
 
 def tell_unhandled(event: Event) -> None:
@@ -151,7 +145,7 @@ def route(*, event: Event) -> int:
         if trigger.definition_id not in known
     ]
     AgentExecution.objects.bulk_create(queued)
-    if not called and event.source == Event.Source.SCHEDULE:
+    if not called and event.source != Event.Source.INTERNAL:
         tell_unhandled(event)
     return len(queued)
 

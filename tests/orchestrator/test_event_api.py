@@ -45,6 +45,7 @@ class TestPublish:
         assert (event.kind, event.source, event.team_id) == ("camera.lost", "api", lead.team_id)
         assert event.data == {"reason": "cable", "kind": 3}
         assert (event.priority, event.actor_id, event.authority) == (3, lead.id, 4)
+        relay.run_once()
         word = unhandled().get()
         assert word.data == {"event_id": str(event.pk), "type": "camera.lost"}
         assert (word.priority, word.alias) == (4, "event.unhandled")
@@ -254,7 +255,7 @@ class TestMany:
             ("a.b", {"n": 1}, 2), ("a.c", {"n": 1}, 4), ("a.c", {"n": 2}, 3),
         ]  # fmt: skip
         assert {e.actor_id for e in rows} == {lead.id}
-        assert unhandled().get().data["event_id"] == str(found[2].event.pk)
+        assert unhandled().get().data["event_id"] == str(found[2].event_id)
 
     def test_one_that_is_refused_takes_all_with_it(self, lead):
         with pytest.raises(KindReserved):
