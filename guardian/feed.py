@@ -1,119 +1,80 @@
-"""The live feed: one reader per web process tells every socket and stream what happened.
+"""The live feed: the listeners of this process, told of every event by its one reader.
 
-The Event table is the truth and its numbers are never lost: who falls behind is cut off and
-resumes. Redis only wakes the reader; without it the reader looks each second.
+Who falls behind is cut off and resumes; the Event table knows what they missed.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Callable
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-import structlog
-from django.conf import settings
-from django.db import InterfaceError, OperationalError
-
-from guardian import draining, feed_reads
+from guardian import feed_reads
 from guardian.feed_reads import encode
 from guardian.feed_topics import Notice
 from guardian.listeners import Frame, Listener, in_thread, patches
+from guardian.reader import NOT_ALLOWED, RIGHTS_SECONDS, Beat, reader
 from guardian.sockets import still_welcome
 
-log = structlog.get_logger(__name__)
-
-POLL_SECONDS = 1.0
-WINDOW_SECONDS = 0.02
-RIGHTS_SECONDS = 1.5
 HEARTBEAT_SECONDS = 25
 METRICS_SECONDS = 5.0
-COME_BACK, NOT_ALLOWED = 1012, 4403
 
 
 class Feed:
-    """The listeners of this process and the one reader for them."""
+    """The listeners of this process."""
 
     def __init__(self) -> None:
-        self.head = 0
+        self._reader = reader()
         self._listeners: set[Listener] = set()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._wake = asyncio.Event()
-        self._reading = asyncio.Lock()  # nobody joins in the middle of a read
+
+    @property
+    def head(self) -> int:
+        """How far the process has read."""
+        return self._reader.head
 
     async def join(self, listener: Listener) -> int:
         """Take a listener in. Returns the number behind which its frames begin."""
-        async with self._reading:
-            if not self._tasks:
-                self.head = await in_thread(feed_reads.head)
-                self._tasks = [
-                    asyncio.create_task(self._every(seconds, work))
-                    for seconds, work in (
-                        (0.0, self._tell),
-                        (RIGHTS_SECONDS, self._check_rights),
-                        (HEARTBEAT_SECONDS, self._ping),
-                        (METRICS_SECONDS, self._measure),
-                    )
-                ]
-                self._tasks.append(asyncio.create_task(self._listen()))
+        async with self._reader.reading:
+            await self._reader.take_in(self)
             self._listeners.add(listener)
             return self.head
 
     async def leave(self, listener: Listener) -> None:
-        """Let a listener go; with the last one the reader stops."""
+        """Let a listener go."""
         self._listeners.discard(listener)
-        async with self._reading:
-            if self._listeners:
-                return
-            tasks, self._tasks = self._tasks, []
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        async with self._reader.reading:
+            if not self._listeners:
+                await self._reader.let_go(self)
 
-    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                await work()
-            except (OperationalError, InterfaceError) as error:
-                log.warning("feed_lost_database", error=str(error)[:200])
-                await asyncio.sleep(POLL_SECONDS)
-            except Exception:
-                # The outermost loop: every listener hangs on it, so it goes on and says so.
-                log.exception("feed_failed", work=getattr(work, "__name__", ""))
-                await asyncio.sleep(POLL_SECONDS)
+    def teams(self) -> set[UUID]:
+        return {listener.team_id for listener in self._listeners}
 
-    async def _tell(self) -> None:
-        """Wait for news or the poll, read it, offer it to whoever listens."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
-            await asyncio.sleep(WINDOW_SECONDS)  # what comes one by one is read together
-        self._wake.clear()
-        if draining.is_draining():
-            for listener in list(self._listeners):
-                listener.close(COME_BACK)
-            return
-        async with self._reading:
-            before = self.head
-            teams = {listener.team_id for listener in self._listeners}
-            upto, notices = await in_thread(feed_reads.news, before, teams)
-            made = await self._patches(before, upto) if upto > before else {}
-            self.head = upto
-            # Nothing is awaited from the new head on: who resumes meets the live frames here.
-            self._offer(notices, made, before)
-        if upto - before >= feed_reads.READ_LIMIT:
-            self._wake.set()
+    def beats(self) -> list[Beat]:
+        return [
+            (RIGHTS_SECONDS, self._check_rights),
+            (HEARTBEAT_SECONDS, self._ping),
+            (METRICS_SECONDS, self._measure),
+        ]
 
-    def _offer(self, notices: list[Notice], made: dict[Listener, list[Frame]], since: int) -> None:
-        frames = [(notice, Frame("event", notice.seq, notice.text)) for notice in notices]
+    def close_all(self, code: int) -> None:
         for listener in list(self._listeners):
-            for notice, frame in frames:
-                if listener.wants(notice):
-                    listener.offer(frame, since=since)
-            for frame in made.get(listener, ()):
-                listener.offer(frame, since=since)
+            listener.close(code)
+
+    async def prepare(self, before: int, upto: int, notices: list[Notice]) -> Callable[[], None]:
+        """The frames of these events, each made once for all who listen."""
+        frames = [(notice, Frame("event", notice.seq, notice.text)) for notice in notices]
+        made = await self._patches(before, upto) if upto > before else {}
+
+        def tell() -> None:
+            for listener in list(self._listeners):
+                for notice, frame in frames:
+                    if listener.wants(notice):
+                        listener.offer(frame, since=before)
+                for frame in made.get(listener, ()):
+                    listener.offer(frame, since=before)
+
+        return tell
 
     async def _patches(self, after: int, upto: int) -> dict[Listener, list[Frame]]:
-        """Each patch is made once for all who listen to it."""
         known: dict[tuple[UUID, str], list[Frame]] = {}
         found: dict[Listener, list[Frame]] = {}
         for listener in list(self._listeners):
@@ -154,28 +115,13 @@ class Feed:
         for listener in wanted:
             listener.offer(Frame("patch", seq, text))
 
-    async def _listen(self) -> None:
-        """Be woken by the relay through Redis; without Redis the poll is enough."""
-        import redis.asyncio as redis
-
-        while settings.REDIS_URL:
-            client = redis.Redis.from_url(settings.REDIS_URL)
-            try:
-                async with client.pubsub() as channel:
-                    await channel.subscribe("lemnos:seq")
-                    while True:
-                        if await channel.get_message(ignore_subscribe_messages=True, timeout=30):
-                            self._wake.set()
-            except (redis.RedisError, OSError) as error:
-                log.info("redis_unreachable", error=str(error)[:200])
-            finally:
-                await client.aclose()
-            await asyncio.sleep(5)
-
 
 _feeds: "WeakKeyDictionary[asyncio.AbstractEventLoop, Feed]" = WeakKeyDictionary()
 
 
 def feed() -> Feed:
     """The feed of this process, which has one event loop."""
-    return _feeds.setdefault(asyncio.get_running_loop(), Feed())
+    loop = asyncio.get_running_loop()
+    if loop not in _feeds:
+        _feeds[loop] = Feed()
+    return _feeds[loop]

@@ -22,9 +22,11 @@ TOO_SLOW = 1013
 
 
 class Reader(Protocol):
-    """Whoever reads the numbered events, and how far they are."""
+    """Whoever knows how far the numbered events are read."""
 
-    head: int
+    @property
+    def head(self) -> int:
+        """The number reached."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,13 @@ from django.db import InterfaceError, OperationalError
 from guardian import context, feed_topics, limits
 from guardian.consumers import is_number
 from guardian.errors import BadFilter, DomainError, Invalid, RateLimited
-from guardian.feed import COME_BACK, HEARTBEAT_SECONDS, Feed, feed
+from guardian.feed import HEARTBEAT_SECONDS, Feed, feed
 from guardian.feed_reads import encode
 from guardian.foreign_errors import DatabaseUnavailable, MethodNotAllowed
 from guardian.identity import forwarded_address
 from guardian.listeners import Frame, Listener, in_thread
 from guardian.problems import PROBLEM, problem_body
+from guardian.reader import COME_BACK
 from guardian.sockets import Visitor, visitor_of
 
 PATHS = frozenset({"/api/v1/events/stream", "/api/events/stream"})

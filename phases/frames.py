@@ -6,19 +6,19 @@ who applies them all holds what GET /board answers.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Max, Min
 
+from guardian.feed_topics import Notice
 from guardian.models import Event
 from phases import board, events
 from phases.models import BoardColumn, Task, Ticket
 
 REPLAY_LIMIT = 5_000
-READ_LIMIT = 2_000
 FRAME_BYTES = 64 * 1024
 
 Stream = tuple[UUID, UUID]  # team, workflow
@@ -74,17 +74,15 @@ class TooOld(Exception):
     """The asker is so far behind that a fresh board is cheaper than a replay."""
 
 
-def head() -> int:
-    """The newest event number."""
-    return int(Event.objects.aggregate(newest=Max("seq"))["newest"] or 0)
-
-
-def news(*, after: int, teams: Iterable[UUID]) -> tuple[int, dict[Stream, Patch]]:
-    """The next run of events: (number reached, patch per board of these teams)."""
-    upto = min(head(), after + READ_LIMIT)
-    if upto <= after:
-        return after, {}
-    return upto, _patches(_changes(after, upto, teams))
+def news(notices: Iterable[Notice]) -> dict[Stream, Patch]:
+    """What a run of events means for each board."""
+    return _patches(
+        _changes(
+            (told.seq, told.kind, told.subject_label, told.subject_id, told.data)
+            for told in notices
+            if told.kind.startswith("phases.")
+        )
+    )
 
 
 def replay(*, after: int, upto: int, stream: Stream) -> Patch | None:
@@ -96,10 +94,14 @@ def replay(*, after: int, upto: int, stream: Stream) -> Patch | None:
     span = Event.objects.aggregate(oldest=Min("seq"), newest=Max("seq"))
     if after > (span["newest"] or 0) or after < (span["oldest"] or 1) - 1:
         raise TooOld
-    rows = _events(after, upto, [team])
+    rows = (
+        Event.objects.filter(seq__gt=after, seq__lte=upto, team_id=team, kind__startswith="phases.")
+        .order_by("seq")
+        .values_list("seq", "kind", "subject_label", "subject_id", "data")
+    )
     if rows[: REPLAY_LIMIT + 1].count() > REPLAY_LIMIT:
         raise TooOld
-    return _patches(_changes(after, upto, [team])).get(stream)
+    return _patches(_changes(rows)).get(stream)
 
 
 def pulse(teams: Iterable[UUID], since: Any) -> dict[Stream, Patch]:
@@ -112,29 +114,21 @@ def pulse(teams: Iterable[UUID], since: Any) -> dict[Stream, Patch]:
     return _patches({pk: Change(fields={"holder"}) for pk in ids})
 
 
-def _events(after: int, upto: int, teams: Iterable[UUID]) -> Any:
-    return (
-        Event.objects.filter(
-            seq__gt=after, seq__lte=upto, team_id__in=list(teams), kind__startswith="phases."
-        )
-        .order_by("seq")
-        .values_list("seq", "kind", "subject_label", "subject_id", "data")
-    )
-
-
-def _changes(after: int, upto: int, teams: Iterable[UUID]) -> dict[UUID, Change]:
+def _changes(
+    events: Iterable[tuple[int | None, str, str, str, Mapping[str, Any]]],
+) -> dict[UUID, Change]:
     found: dict[UUID, Change] = {}
-    for seq, kind, label, subject, data in _events(after, upto, teams):
+    for seq, kind, label, subject, data in events:
         ticket = subject if label == "phases.ticket" else data.get("ticket_id")
         if ticket is None:
             continue
         change = found.setdefault(UUID(ticket), Change())
-        change.seq = seq
+        change.seq = seq or 0
         _add(change, kind, data)
     return found
 
 
-def _add(change: Change, kind: str, data: dict[str, Any]) -> None:
+def _add(change: Change, kind: str, data: Mapping[str, Any]) -> None:
     fields = _fields(kind, data)
     if fields is None or change.fields is None:
         change.fields = None
@@ -145,7 +139,7 @@ def _add(change: Change, kind: str, data: dict[str, Any]) -> None:
     change.phases |= {data[key] for key in ("from_phase", "to_phase") if data.get(key)}
 
 
-def _fields(kind: str, data: dict[str, Any]) -> frozenset[str] | None:
+def _fields(kind: str, data: Mapping[str, Any]) -> frozenset[str] | None:
     if kind == events.TICKET_UPDATED:
         shown = (_SHOWN_AS.get(name, name) for name in data.get("changed", []))
         return frozenset(name for name in shown if name)

@@ -1,7 +1,6 @@
-"""One hub per web process: it reads the numbered events once and tells every board socket.
+"""The board sockets of a web process, told by its one reader of events.
 
-The Event table is the truth. Redis only says that there is something to read; without it the hub
-looks each second. A frame is encoded once for all sockets of a board.
+A frame is encoded once for all sockets of a board.
 """
 
 import asyncio
@@ -9,24 +8,19 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
-import structlog
-from channels.db import database_sync_to_async
-from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
+from guardian.feed_topics import Notice
+from guardian.listeners import in_thread
+from guardian.reader import NOT_ALLOWED, RIGHTS_SECONDS, Beat, reader
 from guardian.sockets import Visitor, still_welcome
 from phases import frames
 from phases.frames import Stream
 
-log = structlog.get_logger(__name__)
-
-WINDOW_SECONDS = 0.05
-POLL_SECONDS = 1.0
 PULSE_SECONDS = 3.0
-RIGHTS_SECONDS = 1.5
 HEARTBEAT_SECONDS = 20
 PRESENCE_SECONDS = 30
 QUEUE_FRAMES = 64
@@ -89,39 +83,25 @@ class Socket:
 
 
 class Hub:
-    """The sockets of this process by board, and the one reader of events for them."""
+    """The sockets of this process by board."""
 
     def __init__(self) -> None:
-        self.head = 0
         self.last: dict[Stream, int] = {}  # number of the newest frame of each board
+        self._reader = reader()
         self._sockets: dict[Stream, set[Socket]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
-        self._wake = asyncio.Event()
-        self._reading = asyncio.Lock()  # nobody joins in the middle of a read
         self._pulsed_at: datetime = timezone.now()
 
     async def join(self, socket: Socket) -> int:
         """Take a socket in. Returns the number its first frame will link to."""
-        async with self._reading:
-            if not self._tasks:
-                self.head = await _in_thread(frames.head)
-                self.last.clear()
+        async with self._reader.reading:
+            await self._reader.take_in(self)
+            if not self._sockets:
                 self._pulsed_at = timezone.now()
-                self._tasks = [
-                    asyncio.create_task(work)
-                    for work in (
-                        self._every(WINDOW_SECONDS, self._tell, after=self._news_or_poll),
-                        self._every(PULSE_SECONDS, self._pulse),
-                        self._every(RIGHTS_SECONDS, self._check_rights),
-                        self._every(HEARTBEAT_SECONDS, self._ping),
-                        self._listen(),
-                    )
-                ]
             self._sockets.setdefault(socket.stream, set()).add(socket)
-            return self.last.setdefault(socket.stream, self.head)
+            return self.last.setdefault(socket.stream, self._reader.head)
 
     async def leave(self, socket: Socket) -> None:
-        """Let a socket go; with the last one the reader stops."""
+        """Let a socket go."""
         members = self._sockets.get(socket.stream, set())
         members.discard(socket)
         if socket.viewing is not None:
@@ -129,18 +109,16 @@ class Hub:
         if not members:
             self._sockets.pop(socket.stream, None)
             self.last.pop(socket.stream, None)
-        if not self._sockets:
-            tasks, self._tasks = self._tasks, []
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        async with self._reader.reading:
+            if not self._sockets:
+                await self._reader.let_go(self)
 
     async def resume(self, socket: Socket, after: int) -> None:
         """Send what happened on the socket's board since `after`, then go on live."""
         socket.hold()
-        upto, last = self.head, self.last[socket.stream]
+        upto, last = self._reader.head, self.last[socket.stream]
         try:
-            patch = await _in_thread(
+            patch = await in_thread(
                 frames.replay, after=after, upto=max(upto, after), stream=socket.stream
             )
         except frames.TooOld:
@@ -183,65 +161,49 @@ class Hub:
             for text in texts:
                 socket.offer(text)
 
-    def _teams(self) -> set[Any]:
+    # What the reader asks for
+
+    def teams(self) -> set[UUID]:
         return {team for team, _ in self._sockets}
 
-    # What runs while somebody looks
+    def beats(self) -> list[Beat]:
+        return [
+            (PULSE_SECONDS, self._pulse),
+            (RIGHTS_SECONDS, self._check_rights),
+            (HEARTBEAT_SECONDS, self._ping),
+        ]
 
-    async def _every(
-        self,
-        seconds: float,
-        work: Callable[[], Any],
-        after: Callable[[], Any] | None = None,
-    ) -> None:
-        while True:
-            if after is not None:
-                await after()
-            await asyncio.sleep(seconds)
-            try:
-                await work()
-            except (OperationalError, InterfaceError) as error:
-                # The database went away: nothing is lost, the numbers go on from where we are.
-                log.warning("hub_lost_database", error=str(error)[:200])
-                await asyncio.sleep(POLL_SECONDS)
-            except Exception:
-                # The outermost loop: all boards hang on it, so it goes on and says what happened.
-                log.exception("hub_failed", work=getattr(work, "__name__", ""))
-                await asyncio.sleep(POLL_SECONDS)
+    def close_all(self, code: int) -> None:
+        for members in self._sockets.values():
+            for socket in members:
+                socket.close(code)
 
-    async def _news_or_poll(self) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
-        except TimeoutError:
-            return
-        self._wake.clear()
+    async def prepare(self, before: int, upto: int, notices: list[Notice]) -> Callable[[], None]:
+        """One frame per board that these events touch."""
+        found = await in_thread(frames.news, notices) if notices else {}
 
-    async def _tell(self) -> None:
-        """Read the next events and publish one frame per board."""
-        async with self._reading:
-            before = self.head
-            self.head, found = await _in_thread(frames.news, after=before, teams=self._teams())
+        def tell() -> None:
             for stream, patch in found.items():
                 if stream in self.last:
                     texts = frames.frames(patch, prev=self.last[stream], seq=patch.seq)
                     self.last[stream] = patch.seq
                     self._publish(stream, texts)
-        if self.head - before >= frames.READ_LIMIT:
-            self._wake.set()
+
+        return tell
 
     async def _pulse(self) -> None:
         since, self._pulsed_at = self._pulsed_at, timezone.now()
-        for stream, patch in (await _in_thread(frames.pulse, self._teams(), since)).items():
+        for stream, patch in (await in_thread(frames.pulse, self.teams(), since)).items():
             if stream in self.last:
                 here = self.last[stream]
                 self._publish(stream, frames.frames(patch, prev=here, seq=here))
 
     async def _check_rights(self) -> None:
         sockets = [socket for members in self._sockets.values() for socket in members]
-        welcome = await _in_thread(still_welcome, [s.visitor for s in sockets], scope=SCOPE)
+        welcome = await in_thread(still_welcome, [s.visitor for s in sockets], scope=SCOPE)
         for socket in sockets:
             if socket.visitor not in welcome:
-                socket.close(4403)
+                socket.close(NOT_ALLOWED)
 
     async def _ping(self) -> None:
         since = timezone.now() - timedelta(seconds=PRESENCE_SECONDS)
@@ -251,33 +213,13 @@ class Hub:
             for ticket in gone:
                 self.announce(stream, ticket)
 
-    async def _listen(self) -> None:
-        """Be woken by the relay through Redis; without Redis the poll is enough."""
-        import redis.asyncio as redis
-
-        while settings.REDIS_URL:
-            client = redis.Redis.from_url(settings.REDIS_URL)
-            try:
-                async with client.pubsub() as channel:
-                    await channel.subscribe("lemnos:seq")
-                    while True:
-                        if await channel.get_message(ignore_subscribe_messages=True, timeout=30):
-                            self._wake.set()
-            except (redis.RedisError, OSError) as error:
-                log.info("redis_unreachable", error=str(error)[:200])
-            finally:
-                await client.aclose()
-            await asyncio.sleep(5)
-
-
-async def _in_thread(work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """A query on a thread of its own, so that a slow one holds up no socket."""
-    return await database_sync_to_async(work, thread_sensitive=False)(*args, **kwargs)
-
 
 _hubs: "WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = WeakKeyDictionary()
 
 
 def hub() -> Hub:
     """The hub of this process, which has one event loop."""
-    return _hubs.setdefault(asyncio.get_running_loop(), Hub())
+    loop = asyncio.get_running_loop()
+    if loop not in _hubs:
+        _hubs[loop] = Hub()
+    return _hubs[loop]

@@ -11,9 +11,9 @@ _PIECES = st.lists(
     st.sampled_from(
         [
             "pass", "word", "wd", "phrase", "secret", "\u017fecret", "Authorization", "COOKIE",
-            "\u212aey", "api", "_", "-", "key", "private", "token", "pepper", "csrf", "session", "session_id",
-            "id", "=", "lem_abcdefghijkl.", "0123456789abcdefghijklmno", "whsec_", "://", "u:p@h",
-            ":", "@", "Bearer ", "bearer\t", '"', "\\", "/", " ", "plain", "x" * 20,
+            "\u212aey", "api", "_", "-", "key", "private", "token", "pepper", "csrf", "session",
+            "session_id", "id", "=", "lem_abcdefghijkl.", "0123456789abcdefghijklmno", "whsec_", "://",
+            "u:p@h", ":", "@", "Bearer ", "bearer\t", '"', "\\", "/", " ", "plain", "x" * 20,
         ]
     ),
     max_size=2,

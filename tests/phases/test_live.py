@@ -21,7 +21,7 @@ from django.test import Client
 from launch.redis import find_redis, redis_child, redis_url
 
 from config.routing import websockets
-from guardian import relay
+from guardian import feed_reads, reader, relay
 from guardian import services as guardian
 from guardian.authority import service_actor
 from guardian.errors import DomainError
@@ -409,6 +409,7 @@ class TestPatches:
 
         async def scene():
             async with Page(lead).connected() as first, Page(viewer).connected() as second:
+                await second.hear("hello")
                 await first.socket.say({"view": {"ticket": str(ticket.pk), "editing": True}})
                 opened = await second.hear("presence")
                 await first.socket.disconnect()
@@ -612,11 +613,11 @@ def test_redis_wakes_the_hub_long_before_its_next_look(lead, team, tmp_path, set
             hello = await page.hear("hello")
             page.seq = hello["seq"]
             # Longer than any test: only a hint can bring the first frame.
-            monkeypatch.setattr(hub, "POLL_SECONDS", 60)
+            monkeypatch.setattr(reader, "POLL_SECONDS", 60)
             await asyncio.sleep(1.2)  # the look that was under way ends
             await in_thread(rename)("By hint")
             await page.hear("patch", seconds=3)
-            monkeypatch.setattr(hub, "POLL_SECONDS", 1)
+            monkeypatch.setattr(reader, "POLL_SECONDS", 1)
             await in_thread(rename)("The last hint")
             await page.hear("patch", seconds=3)
             redis.kill()
@@ -640,13 +641,13 @@ def until(condition, seconds=5.0) -> None:
 def test_costs_the_same_number_of_queries_for_any_number_of_cards(
     lead, team, django_assert_max_num_queries
 ):
-    start = frames.head()
+    start = feed_reads.head()
     for number in range(30):
         open_ticket(lead, f"T{number}")
     relay.run_once()
 
     with django_assert_max_num_queries(8):
-        frames.news(after=start, teams=[team.pk])
+        frames.news(feed_reads.news(start, [team.pk])[1])
 
 
 def _move(dice, actor, tickets) -> None:
