@@ -21,7 +21,7 @@ from django.utils import timezone
 from launch.redis import find_redis, redis_child, redis_url
 
 from config.asgi import application
-from guardian import draining, feed, feed_reads, listeners, outbox, relay, services
+from guardian import draining, feed, feed_reads, listeners, outbox, reader, relay, services
 from guardian.authority import service_actor
 from guardian.models import ApiToken, Event, Membership
 from phases import services as phases
@@ -407,7 +407,7 @@ class TestResume:
         self, lead, team, settings, monkeypatch
     ):
         settings.REDIS_URL = ""
-        monkeypatch.setattr(feed, "POLL_SECONDS", 3.0)
+        monkeypatch.setattr(reader, "POLL_SECONDS", 3.0)
         headers = headers_of(lead)
 
         async def scene():
