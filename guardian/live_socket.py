@@ -12,8 +12,8 @@ from django.db import InterfaceError, OperationalError
 from guardian import metrics
 from guardian.errors import DomainError
 from guardian.reader import COME_BACK, NOT_ALLOWED
+from guardian.sockets import MESSAGE_BYTES
 
-MESSAGE_BYTES = 64 * 1024
 MESSAGES_PER_SECOND = 20
 TOO_BIG, TOO_MANY, NOT_LOGGED_IN = 1009, 1008, 4401
 

@@ -16,6 +16,8 @@ from guardian.errors import Unauthorized
 from guardian.identity import chosen_team, forwarded_address
 from guardian.models import ApiToken, Membership, User
 
+MESSAGE_BYTES = 64 * 1024
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Visitor:

@@ -10,7 +10,7 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from guardian.consumers import MESSAGE_BYTES
+from guardian.sockets import MESSAGE_BYTES
 
 
 class Command(BaseCommand):
