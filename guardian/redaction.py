@@ -45,6 +45,11 @@ def redact_text(text: str) -> str:
     return text
 
 
+def stored_text(text: str) -> str:
+    """redact_text() for a column of text, which holds no NUL."""
+    return redact_text(text.replace("\x00", "\ufffd"))
+
+
 def redact_report(text: str, own: Iterable[str] = ()) -> str:
     """redact_text() for what leaves towards machines: header fields, and this installation's own
     secrets wherever they stand."""

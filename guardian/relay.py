@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from guardian import context, metrics, tracing
@@ -18,6 +18,7 @@ from guardian.audit import begin
 from guardian.chain import chain_hash
 from guardian.models import Delivery, Event
 from guardian.outbox import PRIORITY_WORDS, Subscription, hearers, subscription
+from guardian.redaction import stored_text
 from guardian.services import log_error
 
 log = structlog.get_logger(__name__)
@@ -98,33 +99,66 @@ def app_of(event: Event) -> str:
 
 
 def deliver_one(*, worker: str) -> bool:
-    """Run one due receiver with its `done` in one transaction. False: nothing is due."""
+    """Run one due receiver with its `done` in one transaction. False: nothing is due.
+
+    Raises OperationalError, InterfaceError where the database went away.
+    """
+    delivery = None
+    try:
+        with transaction.atomic():
+            delivery = _due()
+            if delivery is not None:
+                _deliver(delivery, worker)
+    except Exception as failure:
+        if delivery is None:
+            raise
+        # What a receiver left behind broke the commit, or the session: it alone is put off.
+        _put_off(delivery, failure)
+        if isinstance(failure, OperationalError | InterfaceError):
+            raise
+    return delivery is not None
+
+
+def _due() -> Delivery | None:
+    with connection.cursor() as cursor:
+        cursor.execute(_DUE)
+        row = cursor.fetchone()
+    return Delivery.objects.select_related("event").get(pk=row[0]) if row else None
+
+
+def _deliver(delivery: Delivery, worker: str) -> None:
+    known = subscription(delivery.handler)
+    started = time.perf_counter()
+    context.set_request_id(delivery.event.request_id)
+    context.set_traceparent(delivery.event.traceparent)
+    failure = None if known is None else _told(known, delivery.event)
+    delivery.attempts += 1
+    delivery.processed_by = worker
+    delivery.duration_ms = (time.perf_counter() - started) * 1000
+    metrics.DELIVERY_SECONDS.observe(
+        time.perf_counter() - started, handler=delivery.handler if known else "gone"
+    )
+    if failure is None:
+        delivery.state = Delivery.State.DONE
+        delivery.processed_at = timezone.now()
+        delivery.error = "" if known else "this receiver no longer exists"
+    else:
+        _postpone(delivery, failure)
+    delivery.save()
+
+
+def _put_off(delivery: Delivery, failure: Exception) -> None:
+    """Count an attempt whose own transaction is gone."""
+    log.warning("delivery_lost", handler=delivery.handler, exc_info=failure)
+    if isinstance(failure, OperationalError | InterfaceError):
+        connection.close()
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute(_DUE)
-            row = cursor.fetchone()
-        if row is None:
-            return False
-        delivery = Delivery.objects.select_related("event").get(pk=row[0])
-        known = subscription(delivery.handler)
-        started = time.perf_counter()
-        context.set_request_id(delivery.event.request_id)
-        context.set_traceparent(delivery.event.traceparent)
-        failure = None if known is None else _told(known, delivery.event)
-        delivery.attempts += 1
-        delivery.processed_by = worker
-        delivery.duration_ms = (time.perf_counter() - started) * 1000
-        metrics.DELIVERY_SECONDS.observe(
-            time.perf_counter() - started, handler=delivery.handler if known else "gone"
-        )
-        if failure is None:
-            delivery.state = Delivery.State.DONE
-            delivery.processed_at = timezone.now()
-            delivery.error = "" if known else "this receiver no longer exists"
-        else:
-            _postpone(delivery, failure)
-        delivery.save()
-    return True
+        pending = Delivery.objects.select_for_update(of=("self",)).select_related("event")
+        found = pending.filter(pk=delivery.pk, state=Delivery.State.PENDING).first()
+        if found is not None:
+            found.attempts += 1
+            _postpone(found, failure)
+            found.save()
 
 
 def _told(known: Subscription, event: Event) -> Exception | None:
@@ -155,7 +189,7 @@ def _attempt(receiver: Callable[[Event], None], event: Event) -> Exception | Non
 
 
 def _postpone(delivery: Delivery, failure: Exception) -> None:
-    delivery.error = f"{type(failure).__name__}: {failure}"[:2000]
+    delivery.error = stored_text(f"{type(failure).__name__}: {failure}")[:2000]
     if delivery.attempts >= MAX_ATTEMPTS:
         delivery.state = Delivery.State.PARKED
         log_error(

@@ -15,7 +15,7 @@ from guardian.authority import Actor, require_scope
 from guardian.errors import IllegalTransition, NotFound
 from guardian.models import ErrorLog
 from guardian.outbox import emit
-from guardian.redaction import redact_text
+from guardian.redaction import stored_text
 
 _VARIABLE = re.compile(
     r"0x[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{27}|'[^']*'|\"[^\"]*\"|\d+", re.IGNORECASE
@@ -35,7 +35,7 @@ def log_error(
 ) -> ErrorLog:
     """Write or count one error; the same unresolved cause stays one row."""
     reports.capture(error, event=component)
-    message = redact_text(str(error))[:4000]
+    message = stored_text(str(error))[:4000]
     frame = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
     place = f"{frame[0].filename.rpartition('/')[2]}:{frame[0].name}" if frame else ""
     text = "|".join([type(error).__name__, component, place, _VARIABLE.sub("#", message)])
@@ -51,7 +51,7 @@ def log_error(
             team_id=team_id,
             error_type=type(error).__name__[:100],
             error_message=message,
-            stack_trace=redact_text("".join(traceback.format_exception(error)))[-8000:],
+            stack_trace=stored_text("".join(traceback.format_exception(error)))[-8000:],
             error_code=getattr(error, "code", "") or "",
             component=component,
             severity=severity,
