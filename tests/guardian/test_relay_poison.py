@@ -8,7 +8,7 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from guardian import outbox, relay
-from guardian.models import Delivery, ErrorLog, Membership
+from guardian.models import Delivery, ErrorLog, Event, Membership
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 SECRET = "lem_abcdefghijkl." + "s" * 43
@@ -61,7 +61,7 @@ def run() -> None:
 
 @pytest.mark.parametrize("receiver", [leave_a_dangling_key, speak_of_nul, end_the_session])
 def test_it_is_parked_after_eight_attempts_and_others_are_heard(hear, team, lead, receiver):
-    got = []
+    got: list[Event] = []
     hear("phases.test.happened", receiver, "poison")
     hear("phases.test.other", got.append, "other")
 
