@@ -71,6 +71,13 @@ def sweep_locks(timestamp: int) -> None:
     services.sweep_locks()
 
 
+@app.periodic(cron="* * * * *")
+@app.task(name="guardian.begin_periods", queue="system", queueing_lock="guardian.begin_periods")
+def begin_periods(timestamp: int) -> int:
+    """Begin the next period of budgets whose day, week or month is over."""
+    return services.begin_periods()
+
+
 @app.periodic(cron="0 2 * * *")
 @app.task(name="guardian.check_ledger", queue="system", queueing_lock="guardian.check_ledger")
 def check_ledger(timestamp: int) -> bool:

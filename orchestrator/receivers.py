@@ -40,6 +40,16 @@ def go_on_when_the_runtime_is_started(event: Event) -> None:
     _dispatch(event)
 
 
+@on(guardian_events.BUDGET_CHANGED)
+def go_on_when_a_limit_is_another(event: Event) -> None:
+    _dispatch(event)
+
+
+@on(guardian_events.BUDGET_DELETED)
+def go_on_when_a_limit_is_gone(event: Event) -> None:
+    _dispatch(event)
+
+
 def _dispatch(event: Event) -> None:
     if event.team_id is not None:
         services.request_dispatch(team_id=event.team_id)

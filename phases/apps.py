@@ -11,4 +11,4 @@ class PhasesConfig(AppConfig):
     def ready(self) -> None:
         from django.utils.module_loading import autodiscover_modules
 
-        autodiscover_modules("receivers", "topics")
+        autodiscover_modules("receivers", "topics", "budget_scopes")

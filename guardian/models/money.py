@@ -149,6 +149,7 @@ class Budget(TeamRow):
         max_digits=4, decimal_places=3, default=Decimal("0.95")
     )
     throttle = models.BooleanField(default=False)
+    version = models.PositiveIntegerField(default=1, db_default=1)
     warned_at = models.DateTimeField(null=True, blank=True)
     critical_at = models.DateTimeField(null=True, blank=True)
     exceeded_at = models.DateTimeField(null=True, blank=True)

@@ -3,6 +3,12 @@
 from guardian.services.actions import kill_switch_is_on, set_kill_switch
 from guardian.services.background import SCOPE as JOB_SCOPE
 from guardian.services.background import cancel_job, retry_job
+from guardian.services.budgets import (
+    begin_periods,
+    change_budget,
+    create_budget,
+    delete_budget,
+)
 from guardian.services.credentials import authenticate_token
 from guardian.services.deliveries import park_delivery, replay_event, retry_delivery
 from guardian.services.errors import log_error, resolve_error
@@ -106,23 +112,27 @@ __all__ = [
     "add_user",
     "archive_old_events",
     "authenticate_token",
+    "begin_periods",
     "break_lock",
     "build_first_pack",
     "call_courier_again",
     "cancel_job",
     "cancel_request",
+    "change_budget",
     "change_own_password",
     "change_role",
     "change_webhook",
     "charge",
     "check_fences",
     "check_ledger",
+    "create_budget",
     "create_schedule",
     "create_team",
     "create_token",
     "create_user",
     "create_webhook",
     "deactivate_user",
+    "delete_budget",
     "delete_schedule",
     "delete_webhook",
     "end_membership",

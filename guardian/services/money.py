@@ -15,6 +15,7 @@ from guardian import events, metrics
 from guardian.errors import BudgetExceeded, PackNotFound
 from guardian.models import Budget, CostRecord, PricePack, Team
 from guardian.outbox import emit
+from guardian.services.budgets import begin_period, mark_budgets
 
 # USD per million tokens (prompt, completion), as shipped; later packs bring newer figures.
 SHIPPED_PRICES: dict[str, dict[str, dict[str, str]]] = {
@@ -102,7 +103,12 @@ def _matching(team: Team, scopes: dict[str, str]) -> list[Budget]:
     wanted = Q(scope_type="team")
     for scope_type, scope_id in scopes.items():
         wanted |= Q(scope_type=scope_type, scope_id=scope_id)
-    found = Budget.objects.for_team(team.pk).filter(wanted).order_by("id").select_for_update()
+    now = timezone.now()
+    # Of a custom period only the time between its bounds is limited.
+    wanted &= ~Q(period="custom") | Q(period_start__lte=now, period_end__gt=now)
+    found = list(Budget.objects.for_team(team.pk).filter(wanted).order_by("id").select_for_update())
+    for budget in found:
+        begin_period(budget)
     return sorted(found, key=lambda b: (SCOPE_ORDER.index(b.scope_type), str(b.pk)))
 
 
@@ -128,6 +134,7 @@ def reserve_budget(
             )
     ids = [budget.pk for budget in budgets]
     Budget.objects.filter(pk__in=ids).update(reserved=F("reserved") + estimate)
+    mark_budgets(ids)
     return CostRecord.objects.create(
         team=team,
         kind="hold",
@@ -224,6 +231,7 @@ def _move_to_spent(hold: CostRecord, amount: Decimal) -> None:
     Budget.objects.filter(pk__in=hold.budgets).update(
         spent=F("spent") + amount, reserved=F("reserved") - covered
     )
+    mark_budgets(hold.budgets)
 
 
 @transaction.atomic
