@@ -33,6 +33,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if RUNTIME_ONLY:
         config.addinivalue_line("markers", "django_db: needs the database")
         config.addinivalue_line("markers", "timeout: seconds a test may take")
+        return
+    from django.test import TransactionTestCase
+
+    from tests.wiping import wipe
+
+    # Its own rebuilds every table and asks for all permissions again: twice as slow as most tests.
+    TransactionTestCase._fixture_teardown = lambda _: wipe()  # type: ignore[method-assign]
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
