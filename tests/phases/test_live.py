@@ -21,7 +21,7 @@ from django.test import Client
 from launch.redis import find_redis, redis_child, redis_url
 
 from config.routing import websockets
-from guardian import feed_reads, reader, relay
+from guardian import draining, feed_reads, reader, relay
 from guardian import services as guardian
 from guardian.authority import service_actor
 from guardian.errors import DomainError
@@ -228,6 +228,15 @@ class TestDoor:
 
         assert asyncio.run(scene()) == 4403
 
+    def test_says_come_back_when_the_process_ends(self, lead, monkeypatch):
+        async def scene():
+            async with Page(lead).connected() as page:
+                await page.hear("hello")
+                monkeypatch.setattr(draining, "is_draining", lambda: True)
+                return await page.socket.closed(3)
+
+        assert asyncio.run(scene()) == 1012
+
     def test_closes_what_it_cannot_understand(self, lead):
         async def scene(text):
             async with Page(lead).connected() as page:
@@ -402,6 +411,37 @@ class TestPatches:
 
         page = asyncio.run(scene())
         assert page.as_board() == comparable(fresh_board(team))
+
+    def test_reads_each_event_once_for_boards_and_feeds_together(self, lead, team, monkeypatch):
+        ticket = open_ticket(lead)
+        relay.run_once()
+        read, news = [], feed_reads.news
+
+        def noted(after, teams):
+            upto, notices = news(after, teams)
+            read.extend(notice.seq for notice in notices)
+            return upto, notices
+
+        monkeypatch.setattr(feed_reads, "news", noted)
+
+        def rename():
+            services.update_ticket(
+                actor=lead, ticket_id=ticket.pk, version=None, changes={"title": "Heard by both"}
+            )
+            relay.run_once()
+
+        async def scene():
+            feed = Page(lead)
+            feed.address = ("/ws/events", (await in_thread(address)(lead))[1])
+            async with Page(lead).connected() as page, feed.connected():
+                for joined in (page, feed):
+                    joined.seq = (await joined.hear("hello"))["seq"]
+                await in_thread(rename)()
+                await page.hear("patch")
+                return (await feed.hear("event"))["seq"]
+
+        assert asyncio.run(scene()) in read
+        assert len(read) == len(set(read))
 
     def test_shows_who_has_a_ticket_open(self, lead, viewer, team):
         ticket = open_ticket(lead)
