@@ -415,7 +415,8 @@ class TestPatches:
     def test_reads_each_event_once_for_boards_and_feeds_together(self, lead, team, monkeypatch):
         ticket = open_ticket(lead)
         relay.run_once()
-        read, news = [], feed_reads.news
+        read: list[int] = []
+        news = feed_reads.news
 
         def noted(after, teams):
             upto, notices = news(after, teams)
