@@ -1,5 +1,6 @@
 """Agents: registered from files, published, and brought to work as built-in instances."""
 
+from functools import cache
 from pathlib import Path
 
 from django.conf import settings
@@ -109,9 +110,14 @@ def _serialise_seeding(team: Team) -> None:
         )
 
 
-def _seed_agent(team: Team, slug: str) -> AgentInstance:
+@cache
+def _shipped(slug: str) -> AgentSpec:
     path = Path(settings.BASE_DIR) / "templates" / "agents" / "builtin" / f"{slug}.yaml"
-    spec = agent_schema.read(path.read_text("utf-8"))
+    return agent_schema.read(path.read_text("utf-8"))
+
+
+def _seed_agent(team: Team, slug: str) -> AgentInstance:
+    spec = _shipped(slug)
     version, _ = register_version(team=team, spec=spec)
     version = publish_version(version=version)
     newest = newest_published(version.definition) or version

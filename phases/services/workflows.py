@@ -1,5 +1,7 @@
 """Workflows come from YAML; the shipped ones are put into each new team once."""
 
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from django.conf import settings
@@ -14,17 +16,21 @@ from phases.workflow_yaml import WorkflowSpec, read
 SHIPPED = ("default", "software_development", "repo_checkup")
 
 
+@cache
+def _shipped(key: str) -> WorkflowSpec:
+    path = Path(settings.BASE_DIR) / "templates" / "workflows" / f"{key}.yaml"
+    return read(path.read_text("utf-8"))
+
+
 @transaction.atomic
 def seed_team(*, team: Team) -> list[Workflow]:
     """The shipped workflows, where the team does not have them yet. Edits survive."""
-    made = []
-    for key in SHIPPED:
-        if Workflow.objects.filter(team=team, key=key).exists():
-            continue
-        path = Path(settings.BASE_DIR) / "templates" / "workflows" / f"{key}.yaml"
-        spec = read(path.read_text("utf-8"))
-        made.append(import_workflow(team=team, spec=spec, is_default=key == "default"))
-    return made
+    known = set(Workflow.objects.filter(team=team, key__in=SHIPPED).values_list("key", flat=True))
+    return [
+        import_workflow(team=team, spec=_shipped(key), is_default=key == "default")
+        for key in SHIPPED
+        if key not in known
+    ]
 
 
 @transaction.atomic
@@ -46,9 +52,10 @@ def import_workflow(*, team: Team, spec: WorkflowSpec, is_default: bool = False)
         on_result_found=spec.on_result_found,
         context_kinds=spec.context,
     )
-    columns: dict[str, BoardColumn] = {}
+    columns: dict[str, BoardColumn] = {}  # of a phase's key
+    rows: list[BoardColumn] = []
     for item in spec.board_columns:
-        column = BoardColumn.objects.create(
+        column = BoardColumn(
             team=team,
             workflow=workflow,
             key=item.id,
@@ -59,9 +66,12 @@ def import_workflow(*, team: Team, spec: WorkflowSpec, is_default: bool = False)
             auto_transition_to=item.auto_transition_to,
             color=item.color,
         )
+        rows.append(column)
         columns |= dict.fromkeys(item.phase_mapping, column)
+    phases: list[Phase] = []
+    gates: list[GateRequirement] = []
     for phase_spec in spec.phases:
-        phase = Phase.objects.create(
+        phase = Phase(
             team=team,
             workflow=workflow,
             column=columns[phase_spec.id],
@@ -85,29 +95,31 @@ def import_workflow(*, team: Team, spec: WorkflowSpec, is_default: bool = False)
                 }
             ),
         )
-        for gate in phase_spec.gate:
-            GateRequirement.objects.create(team=team, phase=phase, **gate.model_dump())
-    link_next_columns(workflow=workflow)
+        phases.append(phase)
+        gates += [
+            GateRequirement(team=team, phase=phase, **gate.model_dump()) for gate in phase_spec.gate
+        ]
+    _link(phases, rows)
+    BoardColumn.objects.bulk_create(rows)
+    Phase.objects.bulk_create(phases)
+    GateRequirement.objects.bulk_create(gates)
     return workflow
 
 
-def link_next_columns(*, workflow: Workflow) -> None:
+def _link(phases: Iterable[Phase], columns: Iterable[BoardColumn]) -> None:
     """The next column of a phase: its column's pointer, else that of the lowest forward phase."""
-    phases = {p.key: p for p in workflow.phases.select_related("column")}
-    columns = {c.key: c for c in workflow.columns.all()}
-    for phase in phases.values():
-        pointer = columns.get(phase.column.auto_transition_to)
+    by_key = {phase.key: phase for phase in phases}
+    pointers = {column.key: column for column in columns}
+    for phase in by_key.values():
+        pointer = pointers.get(phase.column.auto_transition_to)
         forward = sorted(
             (
-                phases[key]
+                by_key[key]
                 for key in phase.allowed_transitions
-                if key in phases
-                and phases[key].sequence_order > phase.sequence_order
-                and phases[key].kind != Phase.Kind.BLOCKED
+                if key in by_key
+                and by_key[key].sequence_order > phase.sequence_order
+                and by_key[key].kind != Phase.Kind.BLOCKED
             ),
             key=lambda p: p.sequence_order,
         )
-        following = pointer or (forward[0].column if forward else None)
-        if phase.next_column_id != (following.pk if following else None):
-            phase.next_column = following
-            phase.save(update_fields=["next_column", "updated_at"])
+        phase.next_column = pointer or (forward[0].column if forward else None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import Max
@@ -24,21 +25,33 @@ def _serialise_seeding() -> None:
 def seed_shipped_tools() -> list[Tool]:
     """Create or update the global built-in tools; each is approved as shipped. Idempotent."""
     _serialise_seeding()
-    return [_seed_tool(facts) for facts in SHIPPED]
+    known = {
+        tool.name: tool
+        for tool in Tool.objects.filter(
+            team=None, version="1.0.0", name__in=[facts["name"] for facts in SHIPPED]
+        )
+    }
+    approved = dict(
+        ToolVersion.objects.filter(tool__in=known.values(), status="approved").values_list(
+            "tool_id", "passport_hash"
+        )
+    )
+    return [_seed_tool(facts, known.get(facts["name"]), approved) for facts in SHIPPED]
 
 
-def _seed_tool(facts: dict[str, Any]) -> Tool:
+def _seed_tool(facts: dict[str, Any], tool: Tool | None, approved: dict[UUID, str]) -> Tool:
     values = {**facts, "handler_kind": "python", "handler": {"callable": facts["name"]}}
     name = values.pop("name")
-    tool = Tool.objects.filter(team=None, name=name, version="1.0.0").first()
     if tool is None:
         tool = Tool(name=name, **values)
         tool.save(force_insert=True)
         emit(events.TOOL_REGISTERED, subject=tool, name=name, revision=1)
-    else:
+    elif any(getattr(tool, field) != value for field, value in values.items()):
         for field, value in values.items():
             setattr(tool, field, value)
         tool.save(update_fields=[*values, "updated_at"])
+    elif approved.get(tool.pk) == passport.hash_of(passport.snapshot(tool)):
+        return tool
     _approve_as_shipped(tool)
     return Tool.objects.get(pk=tool.pk)
 
