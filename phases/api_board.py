@@ -9,7 +9,7 @@ from guardian import errors
 from guardian.http import TeamView, actor_of, etag_of, validated
 from phases import board, services
 from phases.models import BoardColumn, Ticket, Workflow
-from phases.serializers import BoardCardsQuestion, MoveCard
+from phases.serializers import BoardCardsQuestion, MoveCard, MoveCards, MovedCards
 
 
 class BoardView(TeamView):
@@ -67,3 +67,19 @@ class BoardMoveView(TeamView):
             # As in `transition`: what the gate answered stays.
             return self.handle_exception(refusal)
         return Response(board.cards([ticket.pk])[0], headers={"ETag": etag_of(ticket)})
+
+
+class BoardBulkMoveView(TeamView):
+    """Move up to a hundred cards by hand; each is answered for itself."""
+
+    scopes = {"post": "tickets:write"}
+
+    @extend_schema(request=MoveCards, responses=MovedCards)
+    def post(self, request: Request) -> Response:
+        body = validated(MoveCards, request.data)
+        moves = [
+            services.CardMove(move["ticket_id"], move["column"], move.get("version"))
+            for move in body.pop("moves")
+        ]
+        results = services.move_cards(actor=actor_of(request), moves=moves, **body)
+        return Response({"results": results})

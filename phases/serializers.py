@@ -5,6 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from guardian import bulk
 from guardian.http import StrictSerializer
 from phases.models import (
     BoardColumn,
@@ -100,6 +101,45 @@ class MoveCard(StrictSerializer):
     override = serializers.BooleanField(required=False)
     queue = serializers.BooleanField(required=False)
     reason = serializers.CharField(max_length=2000, required=False, allow_blank=True)
+
+
+class CardInBatch(StrictSerializer):
+    ticket_id = serializers.UUIDField()
+    column = serializers.SlugField(max_length=64)
+    version = serializers.IntegerField(
+        min_value=1, required=False, help_text="As it was read; without it the card stays, 428."
+    )
+
+
+class MoveCards(StrictSerializer):
+    moves: serializers.ListSerializer[Any] = serializers.ListSerializer(
+        child=CardInBatch(), min_length=1, max_length=bulk.MOST
+    )
+    atomic = serializers.BooleanField(
+        required=False, help_text="All moves or none: with one refused, 409 and nothing moved."
+    )
+    all_or_nothing = serializers.BooleanField(required=False, help_text="The same as atomic.")
+    reason = serializers.CharField(max_length=2000, required=False, allow_blank=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        said = {attrs.pop(name) for name in ("atomic", "all_or_nothing") if name in attrs}
+        if len(said) == 2:
+            raise serializers.ValidationError({"atomic": "Says another thing than all_or_nothing."})
+        return {**attrs, "all_or_nothing": said == {True}}
+
+
+class CardResult(serializers.Serializer[Any]):
+    id = serializers.UUIDField(help_text="The ticket's.")
+    ticket_id = serializers.UUIDField()
+    ok = serializers.BooleanField()
+    status = serializers.IntegerField(help_text="That of the same move made alone.")
+    version = serializers.IntegerField(required=False, help_text="Of a card that was moved.")
+    code = serializers.CharField(required=False, help_text="Of a card that was not.")
+    detail = serializers.CharField(required=False)
+
+
+class MovedCards(serializers.Serializer[Any]):
+    results = CardResult(many=True)
 
 
 class TaskCreate(StrictSerializer):

@@ -1,6 +1,7 @@
 """The verbs of phases: the only writers of its rows."""
 
 from phases.services.board import advance_ticket, move_card, set_card_facts
+from phases.services.board_bulk import CardMove, move_cards
 from phases.services.cancels import cancel_task
 from phases.services.endings import (
     HandedOver,
@@ -30,6 +31,7 @@ from phases.services.waiting import admit_queued, retry_moves
 from phases.services.workflows import import_workflow, seed_team
 
 __all__ = [
+    "CardMove",
     "HandedOver",
     "Ready",
     "add_artifact",
@@ -48,6 +50,7 @@ __all__ = [
     "hold_for_task",
     "import_workflow",
     "move_card",
+    "move_cards",
     "note_why_waiting",
     "open_ticket",
     "ready_tasks",

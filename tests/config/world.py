@@ -22,6 +22,7 @@ from tests import factories
 from tests.orchestrator.pattern_factories import make_run_row
 from tools import services as tools
 from tools.models import Tool
+from tools.shipped import SHIPPED
 
 ROLES = {"viewer": 1, "operator": 4, "author": 2, "admin": 5}
 
@@ -99,7 +100,7 @@ def make_world(slug: str) -> World:
         ).pk,
         "/api/v1/tokens/": client_of(agent)[1].pk,
         **_webhook(made),
-        "/api/v1/tools/": Tool.objects.get(name="count_lines").pk,
+        "/api/v1/tools/": _own_tool(made.people["admin"]),
         "/api/v1/tools/executions/": _tool_execution(agent),
         **_locks(made, agent, lead),
     }
@@ -133,6 +134,14 @@ def _webhook(made: World) -> dict[str, Any]:
     return {"/api/v1/webhooks/": webhook.pk, "/api/v1/webhooks/deliveries/": delivery.pk}
 
 
+def _own_tool(admin: Actor) -> UUID:
+    """What a shipped tool does, brought in by this team for itself."""
+    facts = next(facts for facts in SHIPPED if facts["name"] == "count_lines")
+    named = {**facts, "name": f"{admin.team.slug}_lines", "handler": {"callable": "count_lines"}}
+    tool = Tool.objects.create(team=admin.team, handler_kind="python", **named)
+    return tools.approve_tool(actor=admin, tool_id=tool.pk, reason="for the matrix").pk
+
+
 def _tool_execution(agent: Actor) -> UUID:
     return tools.request_execution(
         tool=Tool.objects.get(name="count_lines"), actor=agent, input={"text": "a"}, context={}
@@ -161,6 +170,8 @@ def bodies(made: World) -> dict[str, Any]:
         "post /api/v1/tasks/{id}/release": {"fence": fence, **why},
         "post /api/v1/board/move": {"ticket_id": ticket, "column": task.ticket.column.key,
                                     "version": task.ticket.version},
+        "post /api/v1/board/bulk-move": {"moves": [{"ticket_id": ticket, "version": 1,
+                                                    "column": task.ticket.column.key}]},
         "post /api/v1/events/publish": {"type": "ship.seen", "payload": {"n": 1}},
         "post /api/v1/events/alerts/blackscreen": {"device_id": "d-1"},
         "post /api/v1/events/alerts/device-offline": {"device_id": "d-1"},

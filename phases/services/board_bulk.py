@@ -1,0 +1,75 @@
+"""Moving many cards at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from guardian.authority import Actor
+from guardian.bulk import in_bulk
+from guardian.errors import Invalid, VersionRequired
+from phases.models import BoardColumn, Ticket
+from phases.services.board import move_card
+
+
+@dataclass(frozen=True, slots=True)
+class CardMove:
+    """One card of a batch, as it was read, and where it is to go."""
+
+    ticket_id: UUID
+    column: str
+    version: int | None
+
+
+@transaction.atomic
+def move_cards(
+    *, actor: Actor, moves: Sequence[CardMove], all_or_nothing: bool = False, reason: str = ""
+) -> list[dict[str, Any]]:
+    """Move cards in the order given: [{id, ticket_id, ok, status, version?, code?, detail?}].
+
+    So a card that leaves a full column makes room for one that follows it. Raises Invalid for a
+    ticket named twice, and BatchRefused.
+    """
+    seen: set[UUID] = set()
+    for index, move in enumerate(moves):
+        if move.ticket_id in seen:
+            raise Invalid(path=f"moves[{index}].ticket_id", reason="is named twice")
+        seen.add(move.ticket_id)
+    _lock(actor.team_id, moves)
+    work = [(move.ticket_id, partial(_moved, actor, move, reason)) for move in moves]
+    return [
+        {**result, "ticket_id": result["id"]}
+        for result in in_bulk(work, all_or_nothing=all_or_nothing)
+    ]
+
+
+def _lock(team_id: UUID, moves: Sequence[CardMove]) -> None:
+    """All columns of all moves, then all tickets, each by id: the order in which one move locks."""
+    tickets = Ticket.objects.filter(team_id=team_id, pk__in=[move.ticket_id for move in moves])
+    places = {pk: (flow, column) for pk, flow, column in tickets.values_list(
+        "pk", "workflow_id", "column_id")}  # fmt: skip
+    wanted = {column for _, column in places.values()}
+    targets = BoardColumn.objects.filter(workflow_id__in={flow for flow, _ in places.values()})
+    by_key = {(c.workflow_id, c.key): c.pk for c in targets}
+    for move in moves:
+        if move.ticket_id in places:
+            wanted.add(by_key.get((places[move.ticket_id][0], move.column)))
+    columns = BoardColumn.objects.filter(pk__in=wanted - {None}).order_by("id")
+    list(columns.select_for_update(no_key=True).values_list("pk", flat=True))
+    list(tickets.order_by("id").select_for_update(no_key=True).values_list("pk", flat=True))
+
+
+def _moved(actor: Actor, move: CardMove, reason: str) -> Mapping[str, Any]:
+    if move.version is None:
+        raise VersionRequired
+    ticket = move_card(
+        actor=actor,
+        ticket_id=move.ticket_id,
+        column=move.column,
+        version=move.version,
+        reason=reason,
+    )
+    return {"version": ticket.version}
