@@ -7,6 +7,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from guardian.authority import Actor
+from guardian.prepared import run_prepared
 
 # Called in the transaction that takes the lock: the task's row is locked and marked there, so
 # that whoever ends the task afterwards knows of the lock. Refuses where it is not the actor's.
@@ -40,3 +41,11 @@ def check_task(actor: Actor, task_id: UUID) -> None:
 
 def instance_sql() -> str:
     return _instances[0]
+
+
+def instance_of(actor: Actor) -> UUID | None:
+    """The instance that an agent works as; None for a person."""
+    if actor.kind != "agent":
+        return None
+    rows = run_prepared(instance_sql(), {"holder": actor.id})
+    return rows[0][0] if rows else None

@@ -12,6 +12,22 @@ from guardian.events import ALIASES, APP_LABELS, alias_of
 
 LONGEST = 100
 PRIORITY_WORDS = {1: "critical", 2: "high", 3: "normal", 4: "low"}
+# First words of names under which programs outside know what happens here, now or later: a name
+# that anybody may tell today could not become ours tomorrow. `alert`, `build` and `schedule` are
+# the world's.
+RESERVED_WORDS = frozenset(
+    {
+        "agent", "board", "coordination", "cost", "discovery", "event", "gate", "resource", "task",
+        "ticket",
+    }
+)  # fmt: skip
+# Further names that wait for what tells them; their first words are the world's too.
+RESERVED_NAMES = frozenset(
+    {
+        "canary.seen", "grant.created", "grant.revoked", "grant.used", "pattern.learned",
+        "rights.violated", "tool.archived", "tool.proposed",
+    }
+)  # fmt: skip
 _OUTSIDE = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+){1,2}")
 
 
@@ -38,11 +54,13 @@ def own_aliases() -> frozenset[str]:
 
 def is_outside(kind: str) -> bool:
     """Two or three dotted words, none of ours first, and no alias of ours."""
+    first = kind.partition(".")[0]
     return (
         len(kind) <= LONGEST
         and _OUTSIDE.fullmatch(kind) is not None
-        and kind.partition(".")[0] not in APP_LABELS
-        and kind not in own_aliases()
+        and first not in APP_LABELS
+        and first not in RESERVED_WORDS
+        and kind not in own_aliases() | RESERVED_NAMES
     )
 
 

@@ -109,6 +109,16 @@ def give(place: Place, *, contended: bool) -> ResourceLock | None:
     return ResourceLock.objects.get(pk=lock_id)
 
 
+def hurry(place: Place, priority: int) -> bool:
+    """Whether a place this requester has already moved ahead; asked less urgently it never falls
+    back. Whoever settles the resource afterwards grants the line.
+    """
+    mine = LockRequest.objects.in_line(place.key).filter(
+        requester_id=place.holder_id, task_id=place.task_id, mode=place.mode
+    )
+    return bool(mine.filter(priority__gt=priority).update(priority=priority))
+
+
 def settle(key: int) -> list[ResourceLock]:
     """End what the clock has ended on a resource, then grant its line. Returns what was granted."""
     for lock in (

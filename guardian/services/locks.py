@@ -24,6 +24,7 @@ from guardian.services.lock_queue import (
     enter_known,
     give,
     hold_off,
+    hurry,
     is_alone,
     key_named,
     place_of,
@@ -103,7 +104,7 @@ def _take_at_once(actor: Actor, place: Place) -> Lease | None:
 
 @transaction.atomic
 def _acquire(actor: Actor, wish: Wish) -> Lease | LockRequest:
-    place = replace(wish.place, instance_id=_instance_of(actor))
+    place = replace(wish.place, instance_id=holders.instance_of(actor))
     if place.task_id is not None:
         holders.check_task(actor, place.task_id)
     key = enter(
@@ -112,7 +113,10 @@ def _acquire(actor: Actor, wish: Wish) -> Lease | LockRequest:
         resource_id=place.resource_id,
     )
     wish = replace(wish, place=replace(place, key=key))
+    moved_ahead = hurry(wish.place, wish.priority)
     settle(key)
+    if moved_ahead:  # those it passes wait for it now
+        refuse_circle(team_id=place.team_id, party=(place.holder_id, place.task_id))
     for _ in range(TRIES):
         found = _renewed(wish.place) or _taken(actor, wish)
         if found is not None:
@@ -123,13 +127,6 @@ def _acquire(actor: Actor, wish: Wish) -> Lease | LockRequest:
         if request is not None:
             return request
     raise lock_held(wish.place)
-
-
-def _instance_of(actor: Actor) -> UUID | None:
-    if actor.kind != "agent":
-        return None
-    rows = run_prepared(holders.instance_sql(), {"holder": actor.id})
-    return rows[0][0] if rows else None
 
 
 def _renewed(place: Place) -> Lease | None:
@@ -267,7 +264,7 @@ def acquire_locks(
 
     For whoever has just claimed the task in this transaction. Raises LockHeld with the holders.
     """
-    instance_id = _instance_of(actor)
+    instance_id = holders.instance_of(actor)
     places = [
         Place(
             team_id=actor.team_id,

@@ -9,13 +9,16 @@ from django.db.models import F
 
 from guardian import cron, events
 from guardian.authority import Actor, require_scope
-from guardian.errors import AlreadyExists, NotFound, StaleVersion
+from guardian.errors import AlreadyExists, DomainError, NotFound, StaleVersion
 from guardian.kinds import PRIORITY_WORDS, require_outside
 from guardian.models import Event, ScheduledEvent, Team
 from guardian.outbox import PRIORITIES, check_size, emit, emit_data
+from guardian.services.errors import log_error
 
 SCOPE = "events:schedule"
 MOST_MISSED = 100
+# After a fault.
+POSTPONED = timedelta(minutes=5)
 SHIPPED = {
     "name": "Regression run",
     "kind": "schedule.regression",
@@ -121,7 +124,8 @@ def run_schedule_now(*, actor: Actor, schedule_id: UUID, reason: str = "") -> Ev
 def run_due_schedules(*, limit: int = 1000) -> int:
     """Tell what is due, each schedule in a transaction of its own. Returns how many events.
 
-    Any number of workers may do this at once: a row is taken by one of them.
+    Any number of workers may do this at once: a row is taken by one of them. One that cannot be
+    told is noted and tried again later; the others go on.
     """
     told = 0
     for _ in range(limit):
@@ -137,6 +141,31 @@ def _run_one() -> int | None:
     schedule = ScheduledEvent.objects.due().select_for_update(skip_locked=True).first()
     if schedule is None or schedule.next_run is None:
         return None
+    try:
+        with transaction.atomic():
+            return _run(schedule)
+    except DomainError as fault:
+        _postpone(schedule, fault)
+        return 0
+
+
+def _postpone(schedule: ScheduledEvent, fault: DomainError) -> None:
+    """A zone that this host does not know, or a kind that is ours by now, is no reason to stop.
+
+    Whoever reads the errors, or another host, can mend it; until then it is tried again.
+    """
+    log_error(
+        error=fault,
+        component="guardian.schedules",
+        team_id=schedule.team_id,
+        subject_label="guardian.ScheduledEvent",
+        subject_id=str(schedule.pk),
+    )
+    schedule.next_run = _now() + POSTPONED
+    schedule.save(update_fields=["next_run", "updated_at"])
+
+
+def _run(schedule: ScheduledEvent) -> int:
     now = _now()
     runs = runs_of(schedule, now)
     for at in runs:

@@ -220,6 +220,47 @@ class TestPassing:
         assert isinstance(got, services.Lease)
 
 
+class TestHurry:
+    def test_who_asks_again_more_urgently_passes_those_less_urgent(self, crew, lead):
+        held = take(lead)
+        take(crew[0])
+        place = take(crew[1])
+
+        again = take(crew[1], priority="critical")
+        take(crew[1], priority="low")
+
+        assert again.pk == place.pk
+        assert LockRequest.objects.get(pk=place.pk).priority == 1
+        [granted] = give_back(lead, held)
+        assert granted.holder_id == crew[1].id
+
+    def test_what_nothing_keeps_from_it_then_is_had_at_once_and_the_place_is_used(self, crew):
+        reader, writer, hurried = crew[:3]
+        take(reader, "charts", mode="shared")
+        take(writer, "charts")
+        place = take(hurried, "charts", mode="shared")
+
+        got = take(hurried, "charts", mode="shared", priority="critical")
+
+        assert isinstance(got, services.Lease)
+        assert LockRequest.objects.get(pk=place.pk).state == "granted"
+        assert ResourceLock.objects.held().filter(holder=hurried.user).count() == 1
+
+    def test_a_circle_by_passing_is_refused_and_the_place_stays_what_it_was(self, crew, lead):
+        keeper, writer, hurried = crew[:3]
+        take(keeper, "charts")
+        take(writer, "log")
+        take(writer, "charts")
+        place = take(hurried, "charts")
+        take(hurried, "log")
+
+        with pytest.raises(LockDeadlock):
+            take(hurried, "charts", priority="critical")
+
+        assert LockRequest.objects.get(pk=place.pk).priority == 3
+        assert services.lock_graph(actor=lead)["cycles"] == []
+
+
 class TestViews:
     def test_conflicts_tell_who_waits_for_whom_the_longest_first(self, lead, agent, admin, api):
         take(lead), take(agent), take(admin)

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from guardian import relay, services
 from guardian.jobs import run_schedules
-from guardian.models import Event, ScheduledEvent
+from guardian.models import ErrorLog, Event, ScheduledEvent
 from tests import factories
 
 ROOTS = ["/api/v1/events", "/api/events"]
@@ -196,6 +196,24 @@ class TestDue:
 
         word = Event.objects.get(kind="orchestrator.event.unhandled")
         assert word.data == {"event_id": str(told().get().pk), "type": "schedule.nightly"}
+
+    def test_one_that_cannot_be_told_stops_no_other(self, author, other_team):
+        other = factories.make_actor(other_team, "olga", role="author")
+        broken, fine = make(author), make(other, kind="ship.seen")
+        before = timezone.now()
+        for schedule in (broken, fine):
+            forge(schedule, next_run=before - timedelta(seconds=1))
+        forge(broken, timezone="Mars/Olympus", missed="all", next_run=before - timedelta(minutes=1))
+
+        assert services.run_due_schedules() == 1
+
+        assert [event.kind for event in told()] == ["ship.seen"]
+        broken.refresh_from_db()
+        assert broken.enabled
+        assert broken.next_run > before
+        noted = ErrorLog.objects.get(component="guardian.schedules")
+        assert (noted.team_id, noted.error_code) == (author.team_id, "invalid")
+        assert services.run_due_schedules() == 0
 
     def test_the_database_knows_that_only_an_enabled_one_has_a_next_time(self, author):
         schedule = make(author)

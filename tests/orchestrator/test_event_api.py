@@ -74,7 +74,9 @@ class TestPublish:
         "kind",
         [
             "phases.ticket.created", "guardian.x", "orchestrator.event.unhandled", "tools.a.b",
-            "memory.a", "task.claimed", "resource.ready", "event.unhandled", "one", "a.b.c.d",
+            "memory.a", "agent.stale", "discovery.recorded", "coordination.merge.completed",
+            "cost.estimated", "canary.seen", "board.wip_violated", "task.claimed",
+            "resource.ready", "event.unhandled", "one", "a.b.c.d",
             "Camera.lost", "camera-1.lost", "camera..lost", ".lost", "camera.", "a." + "b" * 99,
             "camera.lost\n", "cämera.lost",
         ],
