@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from tests.wiping import wipe
 
     # Its own rebuilds every table and asks for all permissions again: twice as slow as most tests.
-    TransactionTestCase._fixture_teardown = lambda _: wipe()  # type: ignore[attr-defined]
+    TransactionTestCase._fixture_teardown = lambda _: wipe()  # type: ignore[attr-defined]  # private
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
