@@ -7,7 +7,7 @@ from psycopg.pq import TransactionStatus
 
 # Made by migrations alone; asking for all of them again takes longer than most tests.
 KEPT = {"django_content_type", "auth_permission", "django_migrations"}
-# Not made by Django, so `flush` leaves them: jobs of teams that are gone, for the next test's worker.
+# Not made by Django, so `flush` leaves them: jobs of teams that are gone, for the next worker.
 JOBS = [
     "procrastinate_events", "procrastinate_jobs", "procrastinate_periodic_defers",
     "procrastinate_workers",
