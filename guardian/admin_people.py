@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from guardian import models, services
+from guardian import models, row_panels, services, stops
 from guardian.authority import AUTHORITY_CEILING, GUARDIAN, SYSTEM, Actor, actor_for
 from guardian.errors import Forbidden
 from guardian.identity import session_actor
@@ -166,6 +166,7 @@ class TeamAdmin(RecordAdmin):
         scope="guardian:intervene",
         level=GUARDIAN,
         danger=True,
+        fits=lambda team: stops.stop_of(team.pk) is None,
         fields=lambda _: {
             "everywhere": forms.BooleanField(required=False, label="In every team (needs level 5)")
         },
@@ -178,6 +179,25 @@ class TeamAdmin(RecordAdmin):
         What runs already goes on to its end.
         """
         services.set_kill_switch(actor=actor, on=True, reason=reason, everywhere=everywhere)
+
+    @reasoned_action(
+        label="Allow new work again",
+        scope="guardian:intervene",
+        level=GUARDIAN,
+        bulk=False,
+        fits=lambda team: stops.stop_of(team.pk) is not None,
+    )
+    def allow_new_work(self, *, actor: Actor, row: models.Team, reason: str) -> None:
+        """Turns the kill switch off, for this team or everywhere, as it was set.
+
+        One that was set everywhere needs level 5.
+        """
+        stop = stops.stop_of(row.pk)
+        everywhere = stop is not None and bool(stop["everywhere"])
+        services.set_kill_switch(actor=actor, on=False, reason=reason, everywhere=everywhere)
+
+    def tables(self, row: models.Team) -> list[row_panels.Table]:
+        return [row_panels.of_new_work(row)]
 
 
 @admin.register(models.Membership)

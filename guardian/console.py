@@ -10,7 +10,7 @@ from django.db.models import Count, IntegerField, Model, QuerySet, Value
 from django.http import HttpRequest
 from django.urls import reverse
 
-from guardian import health
+from guardian import asked, health
 from guardian.columns import named, told_span
 from guardian.identity import session_actor
 from guardian.links import list_of, page_of, titled
@@ -127,9 +127,9 @@ def tiles(request: HttpRequest) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def headlines(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def headlines(request: HttpRequest, found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """The large tiles in their order: what is counted, what waits for a decision, and health."""
-    parts = state_of_parts()
+    parts = state_of_parts(request)
     unwell = [part for part in parts if not part["ok"] and not part["optional"]]
     waiting = {
         "title": "Waiting for you",
@@ -187,13 +187,18 @@ def panels(request: HttpRequest) -> list[dict[str, Any]]:
     return [{"title": each.title, "rows": each.rows([actor.team_id])} for each in _panels]
 
 
-def state_of_parts() -> list[dict[str, Any]]:
-    """[{name, ok, optional, note}] of database, relay, workers, Redis, disk and price pack."""
+def state_of_parts(request: HttpRequest) -> list[dict[str, Any]]:
+    """[{name, ok, optional, note}] of new work, database, relay, workers, Redis, disk and prices."""
     findings, _ = health.examine()
     pack = PricePack.objects.filter(status="fresh").order_by("-built_at").first()
     findings["price pack"] = {
         "ok": pack is not None,
         "note": f"{pack} of {pack.asof_date}" if pack else "none is fresh: runs cannot be priced",
+    }
+    stopped = asked.stops_seen(request)
+    findings["new work"] = {
+        "ok": not stopped,
+        "note": " ".join(map(str, stopped)) or "starts as it comes",
     }
     return [
         {

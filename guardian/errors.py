@@ -340,7 +340,10 @@ class KillSwitchOn(Unavailable):
     """The kill switch is on: nothing new starts."""
 
     code = "kill_switch_on"
-    remedy = "Wait until an operator turns it off."
+    remedy = (
+        "Wait until an operator allows new work again: in the admin on the team's page,"
+        " below People, Teams."
+    )
 
 
 class ShuttingDown(Unavailable):

@@ -26,7 +26,7 @@ def _waiting(request: HttpRequest) -> HttpResponse:
 @require_safe
 def _health(request: HttpRequest) -> HttpResponse:
     """Each part of the installation, how it is, and what was found."""
-    return _page(request, "health", "Health", parts=console.state_of_parts())
+    return _page(request, "health", "Health", parts=console.state_of_parts(request))
 
 
 waiting = admin.site.admin_view(_waiting)

@@ -19,6 +19,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 
 from guardian import links
+from guardian.asked import once
 from guardian.authority import STAFF_ROLES, Actor, actor_for
 from guardian.buttons import Button, Fields, Secret, reasoned_action
 from guardian.columns import column_of, told_of
@@ -84,7 +85,7 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
         rows: QuerySet[Any] = super().get_queryset(request)
         if self.team_path is None:
             return rows
-        teams = _once(request, "teams", partial(_teams_of, request.user))
+        teams = once(request, "teams", partial(_teams_of, request.user))
         return rows.filter(Q(**{f"{self.team_path}__in": teams}) | Q(**{self.team_path: None}))
 
     def team_of(self, row: Any) -> Any:
@@ -97,8 +98,8 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
         """Who the operator is in the row's team. Raises Forbidden."""
         team = self.team_of(row)
         if team is None:
-            return _once(request, "actor", partial(session_actor, request))
-        return _once(request, f"actor in {team.pk}", partial(actor_for, request.user, team))  # type: ignore[arg-type]  # only users pass the admin's door
+            return once(request, "actor", partial(session_actor, request))
+        return once(request, f"actor in {team.pk}", partial(actor_for, request.user, team))  # type: ignore[arg-type]  # only users pass the admin's door
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """What a row's page hides is not asked for either: its answers would spell it out."""
@@ -264,14 +265,6 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
         return HttpResponseRedirect(links.events_of(self.model, unquote(object_id)))
 
 
-def _once(request: HttpRequest, key: str, ask: Callable[[], Any]) -> Any:
-    """Ask the database once per request."""
-    known: dict[str, Any] = request.__dict__.setdefault("lemnos_operators", {})
-    if key not in known:
-        known[key] = ask()
-    return known[key]
-
-
 def _teams_of(user: Any) -> list[Any]:
     """The teams in which this user is an operator; to look on in another opens nothing of it."""
     roles = user.memberships.filter(role__in=STAFF_ROLES)
@@ -280,7 +273,7 @@ def _teams_of(user: Any) -> list[Any]:
 
 def _actor_or_none(request: HttpRequest, ask: Callable[[], Actor] | None = None) -> Actor | None:
     try:
-        return ask() if ask else _once(request, "actor", partial(session_actor, request))
+        return ask() if ask else once(request, "actor", partial(session_actor, request))
     except Forbidden:
         return None
 

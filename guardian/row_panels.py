@@ -1,14 +1,15 @@
 """Tables on a row's own page: what an event changed and whom it reached, who waits for a lock."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import QuerySet
 
 from guardian import links
 from guardian.columns import NO_BREAK, told_span
-from guardian.models import Delivery, Event, LockRequest, ResourceLock
+from guardian.models import Delivery, Event, LockRequest, ResourceLock, Team
+from guardian.stops import stop_of
 
 MOST = 20
 # A request and the work it sets off at once; events are found by time, which has an index.
@@ -32,6 +33,19 @@ class Table:
     columns: list[str]
     rows: list[list[Cell]]
     empty: str
+
+
+def of_new_work(team: Team) -> Table:
+    """Whether new work is stopped in a team: by whom, since when, and why."""
+    stop = stop_of(team.pk)
+    rows = []
+    if stop is not None:
+        since = datetime.fromisoformat(stop["since"])
+        where = "every team" if stop["everywhere"] else "this team"
+        cells = [where, stop["by"], f"{since:%d %b %Y, %H:%M} UTC", stop["reason"]]
+        rows = [[Cell(text="stopped", tone="bad"), *(Cell(text=text) for text in cells)]]
+    columns = ["New work", "In", "By", "Since", "Reason"]
+    return Table(title="New work", columns=columns, rows=rows, empty="New work starts as it comes.")
 
 
 def of_event(event: Event) -> list[Table]:

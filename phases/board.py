@@ -8,10 +8,11 @@ from collections import Counter
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.expressions import RawSQL
 
 from guardian.models import Event
+from guardian.stops import told_stop
 from phases.models import BoardColumn, Phase, PhaseGateResult, Task, Ticket, Workflow
 from phases.serializers import PRIORITIES
 
@@ -37,12 +38,15 @@ SELECT t.id FROM phases_boardcolumn c CROSS JOIN LATERAL (
 
 
 def snapshot(workflow: Workflow) -> dict[str, Any]:
-    """{workflow, seq, columns: [{…, phases, admitted, queued, total, utilization, cards}]}."""
+    """{workflow, seq, stopped, columns: [{…, phases, admitted, queued, total, utilization, cards}]}.
+
+    `stopped` is {reason, by, since, everywhere} while a kill switch is on, else null.
+    """
     # Read with the first query: what happens after this number is told by live frames.
     newest = Event.objects.exclude(seq=None).order_by("-seq").values("seq")[:1]
     columns = list(
         BoardColumn.objects.filter(workflow=workflow)
-        .annotate(head=Subquery(newest))
+        .annotate(head=Subquery(newest), stopped=told_stop(OuterRef("team")))
         .prefetch_related("phases")
         .order_by("position")
     )
@@ -58,6 +62,7 @@ def snapshot(workflow: Workflow) -> dict[str, Any]:
     return {
         "workflow": {"key": workflow.key, "name": workflow.name},
         "seq": (columns[0].head if columns else None) or 0,
+        "stopped": columns[0].stopped if columns else None,
         "columns": [_column(column, by_column.get(column.key, [])) for column in columns],
     }
 

@@ -5,7 +5,7 @@ A frame is encoded once for all sockets of a board.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -13,10 +13,12 @@ from weakref import WeakKeyDictionary
 
 from django.utils import timezone
 
+from guardian import events
 from guardian.feed_topics import Notice
 from guardian.listeners import in_thread
 from guardian.reader import NOT_ALLOWED, RIGHTS_SECONDS, Beat, reader
 from guardian.sockets import Visitor, still_welcome
+from guardian.stops import stop_of, stops_of
 from phases import frames
 from phases.frames import Stream
 
@@ -82,6 +84,15 @@ class Socket:
             await self._ready.wait()
 
 
+# {reason, by, since, everywhere}, or None while work goes on.
+Stopped = dict[str, Any] | None
+_STOPPING = {events.ACTION_EXECUTED, events.ACTION_REVERTED}
+
+
+def _may_stop(notices: Iterable[Notice]) -> bool:
+    return any(notice.kind in _STOPPING for notice in notices)
+
+
 class Hub:
     """The sockets of this process by board."""
 
@@ -90,6 +101,7 @@ class Hub:
         self._reader = reader()
         self._sockets: dict[Stream, set[Socket]] = {}
         self._pulsed_at: datetime = timezone.now()
+        self._stops: dict[UUID, Stopped] = {}  # of each team, as it was told
 
     async def join(self, socket: Socket) -> int:
         """Take a socket in. Returns the number its first frame will link to."""
@@ -121,11 +133,13 @@ class Hub:
             patch = await in_thread(
                 frames.replay, after=after, upto=max(upto, after), stream=socket.stream
             )
+            stopped = await in_thread(stop_of, socket.stream[0])
         except frames.TooOld:
             socket.release([TOO_OLD])
             return
         texts = frames.frames(patch, prev=after, seq=last) if patch is not None else []
-        socket.release([*texts, frames.encode({"type": "replay_done", "seq": last})])
+        done = {"type": "replay_done", "seq": last, "stopped": stopped}
+        socket.release([*texts, frames.encode(done)])
 
     def look(self, socket: Socket, ticket: str | None, *, editing: bool) -> None:
         """The visitor opened, edits or left a ticket."""
@@ -181,6 +195,7 @@ class Hub:
     async def prepare(self, before: int, upto: int, notices: list[Notice]) -> Callable[[], None]:
         """One frame per board that these events touch."""
         found = await in_thread(frames.news, notices) if notices else {}
+        stops = await in_thread(stops_of, self.teams()) if _may_stop(notices) else {}
 
         def tell() -> None:
             for stream, patch in found.items():
@@ -188,6 +203,7 @@ class Hub:
                     texts = frames.frames(patch, prev=self.last[stream], seq=patch.seq)
                     self.last[stream] = patch.seq
                     self._publish(stream, texts)
+            self._tell_stops(stops)
 
         return tell
 
@@ -197,6 +213,18 @@ class Hub:
             if stream in self.last:
                 here = self.last[stream]
                 self._publish(stream, frames.frames(patch, prev=here, seq=here))
+        # A switch for all teams is no event of any of them.
+        self._tell_stops(await in_thread(stops_of, self.teams()))
+
+    def _tell_stops(self, stops: Mapping[UUID, Stopped]) -> None:
+        """Tell the boards of a team that new work is stopped, or goes on again."""
+        for team, stopped in stops.items():
+            before = self._stops.get(team)
+            self._stops[team] = stopped
+            if stopped != before:
+                text = frames.encode({"type": "stopped", "stopped": stopped})
+                for stream in [s for s in self._sockets if s[0] == team]:
+                    self._publish(stream, [text])
 
     async def _check_rights(self) -> None:
         sockets = [socket for members in self._sockets.values() for socket in members]

@@ -6,6 +6,7 @@ from typing import Any
 from django.utils import timezone
 
 from guardian.authority import MONITOR, Actor
+from guardian.stops import stop_of
 from phases.gates import Criterion, Evaluation, evaluate
 from phases.models import Phase, PhaseGateArtifact, Task, Ticket, Workflow
 from phases.timeline import timeline
@@ -48,7 +49,7 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
     return {
         "ticket": ticket,
         "steps": _steps(ticket),
-        "why": why(ticket, tasks, gate, now=timezone.now()),
+        "why": why(ticket, tasks, gate, now=timezone.now(), stopped=stop_of(ticket.team_id)),
         "tasks": [task for task in shown if not task["is_of_before"]],
         "tasks_of_before": [task for task in shown if task["is_of_before"]],
         **_count(ticket, tasks),

@@ -12,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
-from guardian.authority import Actor, require_scope
+from guardian.authority import GUARDIAN, Actor, may, require_scope
 from guardian.errors import DomainError
 from guardian.http import session_actor
 from guardian.models import Team
@@ -110,6 +110,8 @@ def page(
             if settings.UNTRUSTED_LEVEL != "container"
             else "",
             "may_write": actor.has_scope("tickets:write"),
+            "may_lift": request.user.is_staff  # type: ignore[union-attr]  # logged in by `_page`
+            and may(actor, "guardian:intervene", level=GUARDIAN),
             "panel": opened,
             "modules": MODULES,
             "number": number,

@@ -1,7 +1,9 @@
 """In plain words: how a ticket stands, what it waits for and what will happen by itself."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from guardian.error_book import blames_input, told
 from phases.errors import NoCapableAgent
@@ -19,8 +21,18 @@ class Why:
     until: datetime | None = None
 
 
-def why(ticket: Ticket, tasks: list[Task], gate: Evaluation, *, now: datetime) -> Why:
-    """One sentence for a ticket; the first thing that holds it up is the one that is told."""
+def why(
+    ticket: Ticket,
+    tasks: list[Task],
+    gate: Evaluation,
+    *,
+    now: datetime,
+    stopped: Mapping[str, Any] | None = None,
+) -> Why:
+    """One sentence for a ticket; the first thing that holds it up is the one that is told.
+
+    `stopped` is what the team's kill switch says, while it is on.
+    """
     if not ticket.is_open:
         return _closed(ticket)
     if ticket.is_blocked:
@@ -32,7 +44,7 @@ def why(ticket: Ticket, tasks: list[Task], gate: Evaluation, *, now: datetime) -
             text = f"{text[:-1]}; with another archive it begins anew."
         return Why("bad", "Blocked", f"{ticket.blocked_reason} {text}")
     here = [t for t in tasks if t.phase_id == ticket.phase_id and t.visit == ticket.visit]
-    return _queued(ticket) or _tasks(ticket, here, now) or _stays(ticket, here, gate)
+    return _queued(ticket) or _tasks(ticket, here, now, stopped) or _stays(ticket, here, gate)
 
 
 def is_for_its_source(ticket: Ticket, tasks: list[Task], gate: Evaluation) -> bool:
@@ -70,7 +82,9 @@ def _queued(ticket: Ticket) -> Why | None:
     )
 
 
-def _tasks(ticket: Ticket, tasks: list[Task], now: datetime) -> Why | None:
+def _tasks(
+    ticket: Ticket, tasks: list[Task], now: datetime, stopped: Mapping[str, Any] | None
+) -> Why | None:
     held = next((t for t in tasks if t.holder is not None), None)
     if held is not None:
         return _held(held, now)
@@ -81,7 +95,15 @@ def _tasks(ticket: Ticket, tasks: list[Task], now: datetime) -> Why | None:
         if task.status == Task.Status.BLOCKED:
             return Why("bad", "Blocked", f"{task.title}: {task.blocked_reason}")
     waiting = next((t for t in tasks if t.status in {"pending", "needs_work"}), None)
-    return _waiting(ticket, waiting, now) if waiting is not None else None
+    if waiting is None:
+        return None
+    return _stopped(waiting, stopped) if stopped else _waiting(ticket, waiting, now)
+
+
+def _stopped(task: Task, stop: Mapping[str, Any]) -> Why:
+    where = "in every team" if stop["everywhere"] else "in this team"
+    text = f"New work is stopped {where} by {stop['by']}: {stop['reason']} “{task.title}” waits"
+    return Why("bad", "Stopped", f"{text} until an operator allows new work again.")
 
 
 def _held(task: Task, now: datetime) -> Why:

@@ -15,7 +15,7 @@ class AlreadyReverted(DomainError):
     """The kill switch is in that position already."""
 
     code = "already_reverted"
-    remedy = "Nothing is left to do; read its state before the next change."
+    remedy = "Nothing is left to do; the team's page in the admin shows how it stands."
 
 
 def kill_switch_is_on(*, team: Team) -> bool:

@@ -6,8 +6,15 @@ from django import template
 from django.conf import settings
 
 from guardian import console
+from guardian.asked import stops_seen
 
 register = template.Library()
+
+
+@register.inclusion_tag("guardian/operators/stopped.html", takes_context=True)
+def stopped_work(context: template.Context) -> dict[str, Any]:
+    """Over every page of the admin: where new work is stopped, by whom and why."""
+    return {"stops": stops_seen(context["request"])}
 
 
 @register.inclusion_tag("guardian/operators/overview.html", takes_context=True)
@@ -17,7 +24,7 @@ def overview(context: template.Context) -> dict[str, Any]:
     found = console.tiles(request)
     return {
         **found,
-        "headlines": console.headlines(found),
+        "headlines": console.headlines(request, found),
         "groups": [
             ("Decisions", found["waiting"]),
             ("Went wrong", found["attention"]),

@@ -672,6 +672,29 @@ def test_redis_wakes_the_hub_long_before_its_next_look(lead, team, tmp_path, set
         redis.wait(5)
 
 
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_tells_live_and_after_a_cut_that_new_work_is_stopped(admin, lead, everywhere):
+    def switch(on):
+        guardian.set_kill_switch(actor=admin, on=on, reason="it burns", everywhere=everywhere)
+        relay.run_once()
+
+    async def scene():
+        async with Page(lead).connected() as page:
+            page.seq = (await page.hear("hello"))["seq"]
+            await in_thread(switch)(on=True)
+            told = await page.hear("stopped", seconds=8)
+            assert (told["stopped"]["by"], told["stopped"]["reason"]) == ("ada", "it burns")
+            await in_thread(switch)(on=False)
+            assert (await page.hear("stopped", seconds=8))["stopped"] is None
+        await in_thread(switch)(on=True)
+        async with page.connected():
+            await page.hear("hello")
+            await page.resume()
+            assert page.heard[-1]["stopped"]["everywhere"] is everywhere
+
+    asyncio.run(scene())
+
+
 def until(condition, seconds=5.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

@@ -254,6 +254,7 @@ export class Cards {
 
   /* Work does not begin while there is no place for what comes out of it. */
   #held(card) {
+    if (this.#store.stopped) return "waiting, new work is stopped";
     const next = this.#store.columns.get(this.#store.phases.get(card.phase)?.next);
     const full = next && next.key !== card.column && next.wip_limit && next.admitted >= next.wip_limit;
     return full ? `waiting, ${next.name} is full` : "";

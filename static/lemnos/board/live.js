@@ -64,8 +64,12 @@ export class Live extends EventTarget {
       case "replay_done":
         this.#replaying = false;
         this.#store.seq = message.seq;
+        this.#store.stop(message.stopped);
         this.#tries = 0;
         this.#say("live");
+        break;
+      case "stopped":
+        this.#store.stop(message.stopped);
         break;
       case "snapshot_required":
         this.#startAfresh();

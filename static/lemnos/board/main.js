@@ -39,6 +39,7 @@ function draw() {
     cards.draw();
     filters.show();
     summary();
+    stopped();
     columnTabs();
     empty();
   });
@@ -83,6 +84,16 @@ $("#needs").addEventListener("click", () => {
   // A narrow screen goes where they are.
   if (where && !store.all().some((card) => card.column === shown && store.needsPerson(card))) show(where);
 });
+
+/* A kill switch is told over the board, with who set it and why. */
+function stopped() {
+  const stop = store.stopped;
+  const box = $("#stopped");
+  box.hidden = !stop;
+  if (!stop) return;
+  setText($("strong", box), `New work is stopped${stop.everywhere ? " in every team" : ""}.`);
+  setText($("[data-stopped]", box), `${stop.by}: ${stop.reason}`);
+}
 
 /* A narrow screen shows one column; tabs choose it. */
 

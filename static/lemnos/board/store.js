@@ -16,6 +16,7 @@ export class Store extends EventTarget {
   /* Begin afresh from GET /board. */
   load(snapshot) {
     this.seq = snapshot.seq;
+    this.stopped = snapshot.stopped || null;
     this.columns = new Map();
     this.cards = new Map();
     for (const { cards, ...column } of snapshot.columns) {
@@ -36,6 +37,13 @@ export class Store extends EventTarget {
     }
     this.seq = seq;
     this.#changed({ touched });
+  }
+
+  /* New work is stopped by somebody, or goes on again (null). */
+  stop(stopped) {
+    if (JSON.stringify(stopped || null) === JSON.stringify(this.stopped)) return;
+    this.stopped = stopped || null;
+    this.#changed({ all: true });
   }
 
   #applyCard({ id, v, gone, set }) {
