@@ -1,22 +1,68 @@
 """Webhooks in the operators' admin."""
 
+from typing import Any
+
+from django import forms
 from django.contrib import admin
 
 from guardian import console, models, services
 from guardian.authority import Actor
-from guardian.operators import RecordAdmin, Secret, reasoned_action
+from guardian.form_fields import LinesField
+from guardian.operators import Fields, RecordAdmin, Secret, reasoned_action
 
 WRITE = "webhooks:write"
+
+
+def webhook_fields(given: Any) -> Fields:
+    """For a new webhook (`given` is the actor) or this one."""
+    row = given if isinstance(given, models.Webhook) else None
+    return {
+        "name": forms.CharField(max_length=100, initial=row and row.name),
+        "url": forms.CharField(
+            max_length=2048,
+            initial=row and row.url,
+            label="Address",
+            help_text="https, on the public internet.",
+        ),
+        "kinds": LinesField(
+            initial=row.kinds if row else ["*"],
+            label="Kinds of events",
+            help_text="One a line: a kind or alias, a.* for all that begin so, * for everything.",
+        ),
+        "enabled": forms.BooleanField(
+            required=False, initial=row is None or row.enabled, label="Tell it"
+        ),
+    }
 
 
 @admin.register(models.Webhook)
 class WebhookAdmin(RecordAdmin):
     section = "Events"
     icon = "webhook"
-    when_empty = "Nobody outside is told of events. POST /api/v1/webhooks names somebody."
+    when_empty = (
+        "Nobody outside is told of events. “New webhook” or POST /api/v1/webhooks names one."
+    )
     list_display = ["name", "url", "enabled", "failures", "disabled_reason", "created_at"]
     list_filter = ["enabled"]
     search_fields = ["name", "url"]
+
+    @reasoned_action(
+        label="New webhook", scope=WRITE, asks_reason=False, on_list=True, fields=webhook_fields
+    )
+    def make(self, *, actor: Actor, **values: Any) -> Secret:
+        """Tells somebody outside of events from now on. Its secret is shown once, on the next page.
+
+        It signs what is sent, so that the receiver knows it is from here.
+        """
+        webhook, secret = services.create_webhook(actor=actor, **values)
+        return Secret(said=f"The secret of {webhook.name}; each request is signed.", value=secret)
+
+    @reasoned_action(label="Change…", scope=WRITE, fields=webhook_fields)
+    def change(self, *, actor: Actor, row: models.Webhook, reason: str, **values: Any) -> None:
+        """Name, address, kinds, or whether it is told at all; the secret stays."""
+        services.change_webhook(
+            actor=actor, webhook_id=row.pk, version=row.version, reason=reason, **values
+        )
 
     @reasoned_action(
         label="Send a test",
@@ -47,6 +93,11 @@ class WebhookAdmin(RecordAdmin):
         return Secret(
             said=f"The new secret of {row.name}; the former signs on for 24 hours.", value=secret
         )
+
+    @reasoned_action(label="Delete", scope=WRITE, danger=True, bulk=False)
+    def remove(self, *, actor: Actor, row: models.Webhook, reason: str) -> None:
+        """Takes this webhook away with the record of all it was ever told."""
+        services.delete_webhook(actor=actor, webhook_id=row.pk, reason=reason)
 
 
 @admin.register(models.WebhookDelivery)

@@ -7,6 +7,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from guardian import stops
+from guardian.authority import STAFF_ROLES
 from guardian.models import User
 
 
@@ -25,3 +26,14 @@ def stops_seen(request: HttpRequest) -> list[stops.Stop]:
         return []
     found: list[stops.Stop] = once(request, "stops", partial(stops.seen_by, user))
     return found
+
+
+def teams_operated(request: HttpRequest) -> list[Any]:
+    """Ids of the teams in which this user is an operator; to look on in another opens nothing."""
+    found: list[Any] = once(request, "teams", partial(_teams_of, request.user))
+    return found
+
+
+def _teams_of(user: Any) -> list[Any]:
+    roles = user.memberships.filter(role__in=STAFF_ROLES)
+    return list(roles.values_list("team_id", flat=True))

@@ -188,7 +188,7 @@ def panels(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def state_of_parts(request: HttpRequest) -> list[dict[str, Any]]:
-    """[{name, ok, optional, note}] of new work, database, relay, workers, Redis, disk and prices."""
+    """[{name, ok, optional, note}] of database, relay, workers, disk, prices and new work."""
     findings, _ = health.examine()
     pack = PricePack.objects.filter(status="fresh").order_by("-built_at").first()
     findings["price pack"] = {

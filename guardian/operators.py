@@ -16,16 +16,18 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DataError
 from django.db.models import ForeignKey, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from guardian import links
-from guardian.asked import once
-from guardian.authority import STAFF_ROLES, Actor, actor_for
+from guardian.asked import once, teams_operated
+from guardian.authority import Actor, actor_for
 from guardian.buttons import Button, Fields, Secret, reasoned_action
 from guardian.columns import column_of, told_of
 from guardian.errors import Forbidden
 from guardian.filters import within_reach
 from guardian.identity import session_actor
+from guardian.links import titled
 from guardian.pressing import Pressing
 
 if apps.is_installed("unfold"):
@@ -85,7 +87,7 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
         rows: QuerySet[Any] = super().get_queryset(request)
         if self.team_path is None:
             return rows
-        teams = once(request, "teams", partial(_teams_of, request.user))
+        teams = teams_operated(request)
         return rows.filter(Q(**{f"{self.team_path}__in": teams}) | Q(**{self.team_path: None}))
 
     def team_of(self, row: Any) -> Any:
@@ -180,6 +182,25 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
             if actor is not None and button.allowed_to(actor):
                 yield {"button": button, "url": reverse(name, args=[button.name])}
 
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """No row is typed in: to the button that makes one, or a word on where rows come from."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        makes = list(self._makes(request))
+        if makes and request.method == "GET":
+            return HttpResponseRedirect(makes[0]["url"])
+        if any(button.on_list for button in self.buttons().values()):
+            raise PermissionDenied
+        many = titled(self.opts.verbose_name_plural)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"{many} are not added by hand",
+            "back": links.list_of(self.model),
+        }
+        return TemplateResponse(request, "guardian/operators/not_by_hand.html", context, status=403)
+
     # One row
 
     @classmethod
@@ -263,12 +284,6 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
     ) -> HttpResponse:
         """What happened to a row is in the events."""
         return HttpResponseRedirect(links.events_of(self.model, unquote(object_id)))
-
-
-def _teams_of(user: Any) -> list[Any]:
-    """The teams in which this user is an operator; to look on in another opens nothing of it."""
-    roles = user.memberships.filter(role__in=STAFF_ROLES)
-    return list(roles.values_list("team_id", flat=True))
 
 
 def _actor_or_none(request: HttpRequest, ask: Callable[[], Actor] | None = None) -> Actor | None:

@@ -1,5 +1,6 @@
 """The pages behind the buttons of the admin: what will happen, why, and what came of it."""
 
+import re
 from typing import Any
 
 from django import forms
@@ -13,7 +14,43 @@ from django.views.decorators.debug import sensitive_variables
 from guardian import links, stale
 from guardian.authority import Actor
 from guardian.buttons import Button, ReasonForm, Secret
-from guardian.errors import DomainError, Forbidden
+from guardian.errors import AlreadyExists, DomainError, Forbidden, Invalid, KindReserved
+
+
+class AtField(Exception):
+    """The form says at its fields why nothing was done."""
+
+
+def said_by(refusal: DomainError) -> str:
+    """A refusal and its remedy as sentences."""
+    return " ".join(filter(None, map(sentence, (refusal.detail, refusal.remedy_text))))
+
+
+def sentence(text: str) -> str:
+    """With a full stop where a sentence lacks its end."""
+    text = text.strip()
+    return text if not text or text[-1] in ".!?…”" else f"{text}."
+
+
+def at_field(form: forms.Form, refusal: DomainError) -> bool:
+    """Put what is wrong with a value where it was written; False: it is about no field here."""
+    if not isinstance(refusal, Invalid | AlreadyExists | KindReserved):
+        return False
+    found = False
+    for fault in refusal.data.get("errors", []):
+        name = re.split(r"[.\[]", str(fault["path"]))[0]
+        if name in form.fields:
+            said = sentence(str(fault["message"]))
+            # Where it stands is told by the place; another remedy than that is worth saying.
+            more = "" if refusal.remedy_text == Invalid.remedy else refusal.remedy_text
+            form.add_error(name, f"{said[:1].upper()}{said[1:]} {more}".strip())
+            found = True
+    if not found:
+        name = next((name for name in refusal.data if name in form.fields), "")
+        if name:
+            form.add_error(name, said_by(refusal))
+        found = bool(name)
+    return found
 
 
 class Pressing:
@@ -37,7 +74,17 @@ class Pressing:
         extra = {"seen": stale.seen(row, hidden=hidden), "changed": changed if edits else []}
         if changed is None or (edits and changed) or not form.is_valid():
             return self.page([row], form, **extra)
-        return self.press(row, form.cleaned_data) or HttpResponseRedirect(links.page_of(row) or ".")
+        try:
+            answer = self.press(row, form.cleaned_data, form=form)
+        except AtField:
+            return self.page([row], form, **extra)
+        return answer or HttpResponseRedirect(self._back(row))
+
+    def _back(self, row: Model) -> str:
+        """To the row, or to the list where the press took it away."""
+        is_there = self.its.get_queryset(self.request).filter(pk=row.pk).exists()
+        page = links.page_of(row) if is_there else None
+        return page or links.list_of(self.its.model)
 
     # No row yet
 
@@ -52,7 +99,8 @@ class Pressing:
         try:
             said = getattr(self.its, self.button.name)(actor=actor, **form.cleaned_data)
         except DomainError as refusal:
-            form.add_error(None, f"{refusal.detail} {refusal.remedy_text}".strip())
+            if not at_field(form, refusal):
+                form.add_error(None, said_by(refusal))
             return self.page([], form, back=back)
         return self.told(said, self.button.label, back) or HttpResponseRedirect(back)
 
@@ -64,6 +112,10 @@ class Pressing:
         form = ReasonForm(data) if self.button.asks_reason else forms.Form(data)
         extra = self.button.fields(given) if self.button.fields else {}
         form.fields = {**extra, **form.fields}
+        for number, field in enumerate(form.fields.values()):
+            field.widget.attrs.pop("autofocus", None)
+            if number == 0:
+                field.widget.attrs["autofocus"] = True
         return form
 
     def page(self, rows: list[Any], form: forms.Form, **extra: Any) -> HttpResponse:
@@ -71,13 +123,15 @@ class Pressing:
         names = [str(row) for row in rows]
         subject = names[0] if len(names) == 1 else f"{len(names)} {opts.verbose_name_plural}"
         many = "action" in self.request.POST
+        misfits = [row for row in rows if not self.button.fits(row)]
         context = {
             **self.its.admin_site.each_context(self.request),
             "title": f"{self.button.label}: {subject}" if rows else self.button.label,
             "opts": opts,
             "button": self.button,
             "rows": rows,
-            "misfits": [row for row in rows if not self.button.fits(row)],
+            "misfits": misfits,
+            "fitting": len(rows) - len(misfits),
             "form": form,
             "many": many,
             "back": self.request.get_full_path() if many else rows and links.page_of(rows[0]),
@@ -85,15 +139,22 @@ class Pressing:
         }
         return TemplateResponse(self.request, "guardian/operators/confirm.html", context)
 
-    def press(self, row: Any, values: dict[str, Any]) -> HttpResponse | None:
-        """Call the service for one row and say what came of it."""
+    def press(
+        self, row: Any, values: dict[str, Any], *, form: forms.Form | None = None
+    ) -> HttpResponse | None:
+        """Call the service for one row and say what came of it.
+
+        Raises AtField when what is wrong stands at a field of `form` now.
+        """
         try:
             actor = self.its.actor_on(self.request, row)
             if not self.button.allowed_to(actor):
                 raise Forbidden
             said = getattr(self.its, self.button.name)(actor=actor, row=row, **values)
         except DomainError as refusal:
-            text = f"{row}: {refusal.detail} {refusal.remedy_text}".strip()
+            if form is not None and at_field(form, refusal):
+                raise AtField from refusal
+            text = f"{row}: {said_by(refusal)}"
             self.its.message_user(self.request, text, messages.ERROR)
             return None
         return self.told(said, f"{self.button.label}: {row}", links.page_of(row))

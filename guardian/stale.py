@@ -9,7 +9,10 @@ from guardian.links import titled
 
 SALT = "guardian.stale"
 # What moves by itself and is no edit.
-_NOISE = {"updated_at", "version", "revision", "beat_no", "lease_expires_at"}
+_NOISE = {
+    "updated_at", "version", "revision", "beat_no", "lease_expires_at", "failures", "spent",
+    "reserved",
+}  # fmt: skip
 _NOISY_ENDS = (
     "heartbeat",
     "heartbeat_at",

@@ -38,7 +38,7 @@ SELECT t.id FROM phases_boardcolumn c CROSS JOIN LATERAL (
 
 
 def snapshot(workflow: Workflow) -> dict[str, Any]:
-    """{workflow, seq, stopped, columns: [{…, phases, admitted, queued, total, utilization, cards}]}.
+    """{workflow, seq, stopped, columns: [{…, phases, admitted, queued, total, cards}]}.
 
     `stopped` is {reason, by, since, everywhere} while a kill switch is on, else null.
     """

@@ -110,8 +110,7 @@ def page(
             if settings.UNTRUSTED_LEVEL != "container"
             else "",
             "may_write": actor.has_scope("tickets:write"),
-            "may_lift": request.user.is_staff  # type: ignore[union-attr]  # logged in by `_page`
-            and may(actor, "guardian:intervene", level=GUARDIAN),
+            "may_lift": request.user.is_staff and may(actor, "guardian:intervene", level=GUARDIAN),
             "panel": opened,
             "modules": MODULES,
             "number": number,

@@ -176,7 +176,7 @@ def _check_address(url: str) -> None:
 
 def _check_name(actor: Actor, name: str) -> None:
     if Webhook.objects.for_team(actor.team_id).filter(name=name).exists():
-        raise AlreadyExists(f"This team has a webhook called {name} already.")
+        raise AlreadyExists(f"This team has a webhook called {name} already.", name=name)
 
 
 def _check_kinds(kinds: list[str]) -> None:
