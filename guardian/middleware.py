@@ -7,10 +7,10 @@ from uuid import uuid4
 import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 
 from guardian import context, disk, metrics, tracing
-from guardian.errors import Invalid, ReadOnly
+from guardian.errors import Forbidden, Invalid, ReadOnly
 
 
 class RequestContextMiddleware:
@@ -151,3 +151,42 @@ class ReadOnlyMiddleware:
             )
         response["Retry-After"] = str(error.retry_after)
         return response
+
+
+# What somebody with a first password may still ask for.
+OPEN_BEFORE_CHANGE = ("/password", "/logout", "/login", "/static/", "/livez", "/readyz", "/metrics")
+
+
+class FirstPasswordMiddleware:
+    """Whoever logs in with a password that an operator set chooses another before all else.
+
+    For browsers' sessions alone: a token is no password.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not self._holds_up(request):
+            return self.get_response(request)
+        if is_for_people(request) and request.method in SAFE_METHODS:
+            return redirect("password")
+        from guardian.problems import problem_response
+
+        error = Forbidden("Your password was set by an operator.")
+        return problem_response(
+            request,
+            code=error.code,
+            status=error.status,
+            detail=error.detail,
+            remedy="Choose your own at /password, then go on.",
+        )
+
+    @staticmethod
+    def _holds_up(request: HttpRequest) -> bool:
+        by_session = settings.SESSION_COOKIE_NAME in request.COOKIES
+        if not by_session or "Authorization" in request.headers:
+            return False
+        if request.path.startswith(OPEN_BEFORE_CHANGE):
+            return False
+        return bool(getattr(request.user, "has_first_password", False))

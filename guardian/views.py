@@ -67,18 +67,18 @@ class PasswordForm(forms.Form):
 @sensitive_post_parameters()
 def password(request: HttpRequest) -> HttpResponse:
     """Change one's own password; this session goes on, all others end."""
-    user, done = request.user, False
-    if not isinstance(user, User):
+    if not isinstance(request.user, User):
         raise Unauthorized
+    user, done = request.user, False
     form = PasswordForm(request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid():
         values = form.cleaned_data
         try:
-            changed = change_own_password(user=user, present=values["present"], new=values["new"])
+            user = change_own_password(user=user, present=values["present"], new=values["new"])
         except DomainError as refusal:
             form.add_error("new" if refusal.code == "invalid" else "present", refusal.detail)
         else:
-            update_session_auth_hash(request, changed)
+            update_session_auth_hash(request, user)
             done = True
     shown = {"form": form, "done": done, "person": user}
     return render(request, "guardian/password.html", shown, status=200 if not form.errors else 400)

@@ -39,6 +39,11 @@ class User(AbstractBaseUser):
     is_staff = models.BooleanField(default=False, help_text="May enter the admin site.")
     is_active = models.BooleanField(default=True)
     password_changed_at = models.DateTimeField(null=True, blank=True)
+    has_first_password = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="An operator set it and knows it: its owner is led to choose another.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = UserManager()

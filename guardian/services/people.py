@@ -55,6 +55,9 @@ def add_user(
         display_name=display_name,
         is_staff=kind == User.Kind.HUMAN and role in STAFF_ROLES,
     )
+    if password:
+        user.has_first_password = True
+        user.save(update_fields=["has_first_password"])
     _tell(events.USER_CREATED, actor, user, reason)
     set_membership(
         user=user, team=actor.team, role=role, authority=authority, actor=actor, reason=reason
@@ -113,8 +116,8 @@ def reset_password(*, actor: Actor, user_id: UUID, reason: str) -> str:
         raise Forbidden("Only people have passwords.", remedy="Make a token instead.")
     password = _first_password()
     user.set_password(password)
-    user.password_changed_at = None
-    user.save(update_fields=["password", "password_changed_at"])
+    user.password_changed_at, user.has_first_password = None, True
+    user.save(update_fields=["password", "password_changed_at", "has_first_password"])
     _tell(events.PASSWORD_RESET, actor, user, reason)
     return password
 
@@ -125,13 +128,15 @@ def change_own_password(*, user: User, present: str, new: str) -> User:
     user = User.objects.select_for_update().get(pk=user.pk)
     if user.kind != User.Kind.HUMAN or not user.check_password(present):
         raise Forbidden("The present password is not right.", remedy="Try it again.")
+    if user.has_first_password and new == present:
+        raise Invalid(path="new", reason="must be another: an operator knows the first one")
     try:
         validate_password(new, user)
     except ValidationError as error:
         raise Invalid(path="new", reason=" ".join(error.messages)) from error
     user.set_password(new)
-    user.password_changed_at = timezone.now()
-    user.save(update_fields=["password", "password_changed_at"])
+    user.password_changed_at, user.has_first_password = timezone.now(), False
+    user.save(update_fields=["password", "password_changed_at", "has_first_password"])
     for team_id in user.memberships.values_list("team_id", flat=True):
         emit(events.PASSWORD_CHANGED, subject=user, team_id=team_id, username=user.username)
     return user

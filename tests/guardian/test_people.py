@@ -51,6 +51,13 @@ def test_a_new_person_logs_in_with_the_password_shown_once_and_changes_it(admin)
 
     assert "no-store" in answer["Cache-Control"]
     assert nora.post("/login", {"username": "nora", "password": password}).status_code == 302
+    for page in ("/", "/admin/", "/board/software_development"):
+        assert nora.get(page, headers={"Accept": "text/html"})["Location"] == "/password", page
+    told = nora.get("/api/v1/tickets")
+    assert (told.status_code, "/password" in told.json()["remedy"]["text"]) == (403, True)
+    assert "An operator set your password" in nora.get("/password").content.decode()
+    kept = {"present": password, "new": password, "again": password}
+    assert "must be another" in nora.post("/password", kept).content.decode()
     values = {"present": password, "new": "tidal-harbour-37", "again": "tidal-harbour-37"}
     assert "is changed" in nora.post("/password", values).content.decode()
     user = User.objects.get(username="nora")
@@ -61,6 +68,21 @@ def test_a_new_person_logs_in_with_the_password_shown_once_and_changes_it(admin)
     assert (event.reason, event.actor_id, event.subject_id) == (WHY, admin.id, str(user.pk))
     texts = [str(e.data) + str(e.after) for e in Event.objects.all()]
     assert not any(password in text for text in texts)
+
+
+def test_a_token_of_somebody_with_a_first_password_works_on(admin, lead, api):
+    client = api(lead)
+    services.reset_password(actor=admin, user_id=lead.id, reason=WHY)
+
+    assert client.get("/api/v1/tickets").status_code == 200
+
+
+def test_nobody_is_led_there_with_a_password_of_their_own(lead):
+    services.ensure_admin(team=lead.team, password="harbour-of-lemnos")
+    first = Client()
+    first.force_login(User.objects.get(username="admin"))
+
+    assert first.get("/admin/", headers={"Accept": "text/html"}).status_code == 200
 
 
 @pytest.mark.parametrize(
