@@ -1,12 +1,9 @@
 """Guardian in the operators' admin."""
 
 from importlib import import_module
-from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.models import Group
-from django.db.models import F, QuerySet
-from django.http import HttpRequest
 
 from guardian import (
     admin_webhooks,  # noqa: F401  registers its own
@@ -32,7 +29,7 @@ class EventAdmin(RecordAdmin):
     icon = "history"
     list_display = ["seq", "kind", "actor", "subject_label", "subject_id", "created_at"]
     list_filter = ["priority", "source", "actor_kind", "created_at"]
-    search_fields = ["kind", "=subject_id", "=request_id"]
+    search_fields = ["kind", "reason", "=subject_id", "=request_id"]
     ordering = ["-id"]  # made in the order of time
 
     def tables(self, row: models.Event) -> list[row_panels.Table]:
@@ -189,33 +186,6 @@ class PricePackAdmin(RecordAdmin):
     search_fields = ["id"]
 
 
-class Overrun(admin.SimpleListFilter):
-    """Whether what is spent and reserved has reached the limit."""
-
-    title = "use"
-    parameter_name = "use"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("over", "At or over the limit")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return over_limit(queryset) if self.value() == "over" else queryset
-
-
-def over_limit(budgets: QuerySet[Any]) -> QuerySet[Any]:
-    return budgets.filter(limit__lte=F("spent") + F("reserved"))
-
-
-@admin.register(models.Budget)
-class BudgetAdmin(RecordAdmin):
-    section = "Money"
-    icon = "account_balance_wallet"
-    when_empty = "Nothing limits what is spent here yet."
-    list_display = ["scope_type", "scope_id", "team", "limit", "spent", "reserved", "period"]
-    list_filter = [Overrun, "scope_type", "period"]
-    search_fields = ["scope_id"]
-
-
 @admin.register(models.CostRecord)
 class CostRecordAdmin(RecordAdmin):
     section = "Money"
@@ -235,7 +205,12 @@ class WorkerHostAdmin(RecordAdmin):
     search_fields = ["name"]
 
 
-for _module in ("guardian.admin_people", "guardian.admin_schedules", "guardian.admin_jobs"):
+for _module in (
+    "guardian.admin_people",
+    "guardian.admin_schedules",
+    "guardian.admin_jobs",
+    "guardian.admin_budgets",
+):
     import_module(_module)  # registers itself
 
 console.page("API", icon="api", route="docs")
@@ -250,6 +225,7 @@ console.tile(
     models.GuardianAction,
     where={"state__exact": "proposed"},
     group="waiting",
+    scope="approvals:decide",
 )
 console.tile(
     "Receivers set aside",
@@ -259,15 +235,6 @@ console.tile(
 )
 console.tile(
     "Open errors", models.ErrorLog, where={"resolved_at__isnull": "True"}, group="attention"
-)
-console.tile(
-    "Budgets over",
-    models.Budget,
-    where={"use": "over"},
-    narrow=over_limit,
-    group="headline",
-    icon="account_balance_wallet",
-    zero="All within their limits",
 )
 console.tile(
     "Locks",

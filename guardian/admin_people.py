@@ -5,71 +5,28 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
 from guardian import models, row_panels, services, stops
-from guardian.authority import AUTHORITY_CEILING, GUARDIAN, SYSTEM, Actor, actor_for
+from guardian.authority import (
+    GUARDIAN,
+    SYSTEM,
+    Actor,
+    actor_for,
+)
 from guardian.errors import Forbidden
 from guardian.identity import session_actor
-from guardian.operators import Fields, RecordAdmin, Secret, reasoned_action
-
-TEAM = "team:admin"
-Roles = models.Membership.Role
-
-
-def user_fields(actor: Actor) -> Fields:
-    return {
-        "username": forms.CharField(max_length=150, label="Name to log in with"),
-        "display_name": forms.CharField(max_length=150, required=False, label="Name to show"),
-        "kind": forms.ChoiceField(choices=models.User.Kind.choices),
-        "role": forms.ChoiceField(choices=Roles.choices, help_text="Agents have the role agent."),
-    }
-
-
-def team_fields(_actor: Actor) -> Fields:
-    return {
-        "name": forms.CharField(max_length=100),
-        "slug": forms.CharField(max_length=50, label="Short name", help_text="As in addresses."),
-    }
-
-
-def role_fields(membership: models.Membership) -> Fields:
-    tops = ", ".join(f"{role} {top}" for role, top in AUTHORITY_CEILING.items())
-    return {
-        "role": forms.ChoiceField(choices=Roles.choices, initial=membership.role),
-        "authority": forms.IntegerField(
-            min_value=1,
-            max_value=SYSTEM,
-            initial=membership.authority,
-            label="Authority level",
-            help_text=f"At most: {tops}.",
-        ),
-    }
-
-
-def token_fields(actor: Actor) -> Fields:
-    """For whom, what for, how long, and which of the maker's own scopes."""
-    mine = Q(pk=actor.id)
-    agents = Q(kind=models.User.Kind.AGENT, memberships__team=actor.team)
-    reach = (mine | agents) if actor.has_scope("tokens:admin") else mine
-    scopes = sorted(actor.scopes)
-    return {
-        "user": forms.ModelChoiceField(
-            models.User.objects.filter(reach, is_active=True).distinct().order_by("username"),
-            initial=actor.id,
-            label="Whose",
-        ),
-        "name": forms.CharField(max_length=100, help_text="What it is for."),
-        "days": forms.IntegerField(min_value=1, max_value=365, initial=90, label="Good for days"),
-        "scopes": forms.MultipleChoiceField(
-            choices=[(scope, scope) for scope in scopes],
-            widget=forms.CheckboxSelectMultiple,
-            initial=[scope for scope in scopes if scope.endswith(":read")],
-        ),
-        "can_write": forms.BooleanField(required=False, initial=True, label="May write"),
-    }
+from guardian.operators import RecordAdmin, Secret, reasoned_action
+from guardian.people_fields import (
+    TEAM,
+    admit_fields,
+    role_fields,
+    team_fields,
+    token_fields,
+    user_fields,
+)
 
 
 @admin.register(models.User)
@@ -83,12 +40,15 @@ class UserAdmin(RecordAdmin):
     exclude = ["password"]
 
     @reasoned_action(label="Add a user", scope=TEAM, on_list=True, fields=user_fields)
-    def add_user(self, *, actor: Actor, reason: str, **values: Any) -> Secret | str:
-        """Makes a user in your team. A person gets a first password, an agent its own tokens."""
+    def add_user(
+        self, *, actor: Actor, reason: str, team: models.Team, **values: Any
+    ) -> Secret | str:
+        """Makes a user in a team. A person gets a first password, an agent its own tokens."""
+        actor = actor_for(actor.user, team)
         user, password = services.add_user(actor=actor, reason=reason, **values)
         if not password:
             return f"{user.username} is in {actor.team}. Make a token for it next."
-        said = f"{user.username} logs in with this password and changes it at /password."
+        said = f"{user.username} logs in with this password and is asked for another at once."
         return Secret(said=said, value=password)
 
     @reasoned_action(
@@ -101,7 +61,10 @@ class UserAdmin(RecordAdmin):
     def reset_password(self, *, actor: Actor, row: models.User, reason: str) -> Secret:
         """For somebody who lost theirs: the present password and its sessions end at once."""
         password = services.reset_password(actor=actor, user_id=row.pk, reason=reason)
-        return Secret(said=f"{row.username} logs in with this and changes it.", value=password)
+        return Secret(
+            said=f"{row.username} logs in with this and is asked for another at once.",
+            value=password,
+        )
 
     @reasoned_action(label="Deactivate", scope=TEAM, danger=True, fits=lambda user: user.is_active)
     def deactivate(self, *, actor: Actor, row: models.User, reason: str) -> None:
@@ -207,6 +170,12 @@ class MembershipAdmin(RecordAdmin):
     list_display = ["user", "team", "role", "authority"]
     list_filter = ["role", "authority"]
     search_fields = ["user__username", "team__slug"]
+
+    @reasoned_action(label="Put a user into a team", scope=TEAM, on_list=True, fields=admit_fields)
+    def admit(self, *, actor: Actor, reason: str, team: models.Team, **values: Any) -> str:
+        """Gives somebody who exists already a role in a team, beside the teams they are in."""
+        made = services.admit_user(actor=actor_for(actor.user, team), reason=reason, **values)
+        return f"{made}, level {made.authority}."
 
     @reasoned_action(label="Change role…", scope=TEAM, fields=role_fields)
     def change_role(

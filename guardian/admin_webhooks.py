@@ -4,8 +4,12 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest
+from django.utils.html import format_html
 
-from guardian import console, models, services
+from guardian import console, links, models, services
 from guardian.authority import Actor
 from guardian.form_fields import LinesField
 from guardian.operators import Fields, RecordAdmin, Secret, reasoned_action
@@ -42,9 +46,22 @@ class WebhookAdmin(RecordAdmin):
     when_empty = (
         "Nobody outside is told of events. “New webhook” or POST /api/v1/webhooks names one."
     )
-    list_display = ["name", "url", "enabled", "failures", "disabled_reason", "created_at"]
+    list_display = ["name", "url", "enabled", "not_arriving", "failures", "disabled_reason"]
     list_filter = ["enabled"]
     search_fields = ["name", "url"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        failing = failing_among(models.WebhookDelivery.objects.filter(webhook=OuterRef("pk")))
+        counted = failing.order_by().values("webhook").annotate(n=Count("pk")).values("n")
+        return super().get_queryset(request).annotate(failing=Coalesce(Subquery(counted), 0))
+
+    @admin.display(description="not arriving", ordering="failing")
+    def not_arriving(self, row: Any) -> Any:
+        """How many deliveries were refused or lost and are tried again."""
+        if not row.failing:
+            return "–"
+        url = links.list_of(models.WebhookDelivery, webhook__id__exact=row.pk, arrival="failing")
+        return format_html('<a class="lem-badge lem-bad" href="{}">{}</a>', url, row.failing)
 
     @reasoned_action(
         label="New webhook", scope=WRITE, asks_reason=False, on_list=True, fields=webhook_fields
@@ -100,6 +117,24 @@ class WebhookAdmin(RecordAdmin):
         services.delete_webhook(actor=actor, webhook_id=row.pk, reason=reason)
 
 
+def failing_among(deliveries: QuerySet[Any]) -> QuerySet[Any]:
+    """Those that were tried, did not arrive, and are tried again."""
+    return deliveries.filter(state=models.WebhookDelivery.State.PENDING).exclude(error="")
+
+
+class Arrival(admin.SimpleListFilter):
+    """Whether what is sent arrives."""
+
+    title = "arrival"
+    parameter_name = "arrival"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("failing", "Did not arrive, is tried again")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return failing_among(queryset) if self.value() == "failing" else queryset
+
+
 @admin.register(models.WebhookDelivery)
 class WebhookDeliveryAdmin(RecordAdmin):
     section = "Events"
@@ -114,7 +149,7 @@ class WebhookDeliveryAdmin(RecordAdmin):
         "response_status",
         "error",
     ]
-    list_filter = ["state", "response_status"]
+    list_filter = [Arrival, "state", "response_status", "webhook"]
     search_fields = ["webhook__name", "event__kind"]
     ordering = ["-id"]
 
@@ -129,5 +164,12 @@ console.tile(
     models.Webhook,
     where={"enabled__exact": "0", "failures__gte": "1"},
     narrow=lambda rows: rows.filter(enabled=False, failures__gte=1),
+    group="attention",
+)
+console.tile(
+    "Webhook deliveries that do not arrive",
+    models.WebhookDelivery,
+    where={"arrival": "failing"},
+    narrow=failing_among,
     group="attention",
 )

@@ -35,10 +35,15 @@ class Button:
     asks_reason: bool
     on_list: bool
     fits: Callable[[Any], bool]
+    permits: Callable[[Actor, Any], bool]
     fields: Callable[[Any], Fields] | None = field(default=None, repr=False)
 
     def allowed_to(self, actor: Actor) -> bool:
         return may(actor, self.scope, level=self.level, human=self.human)
+
+    def open_to(self, actor: Actor, row: Any) -> bool:
+        """Also where the right depends on the row, such as one's own."""
+        return self.allowed_to(actor) and self.permits(actor, row)
 
 
 def reasoned_action(
@@ -52,12 +57,14 @@ def reasoned_action(
     asks_reason: bool = True,
     on_list: bool = False,
     fits: Callable[[Any], bool] = lambda row: True,
+    permits: Callable[[Actor, Any], bool] = lambda actor, row: True,
     fields: Callable[[Any], Fields] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make an admin's method a button. Its docstring is what the confirmation page explains.
 
     The method is called with keyword arguments actor, row, reason and those of `fields`. A text it
     returns is shown to whoever pressed, once, in place of "Done"; a Secret gets a page of its own.
+    `permits`: whether this actor may on this row, where the right depends on whose it is.
     `on_list`: it makes a row, so it stands over the list, has no `row`, and `fields` is given the
     actor.
     """
@@ -75,6 +82,7 @@ def reasoned_action(
             asks_reason=asks_reason,
             on_list=on_list,
             fits=fits,
+            permits=permits,
             fields=fields,
         )
         method.button = button  # type: ignore[attr-defined]  # how the admin finds its buttons

@@ -56,6 +56,8 @@ def told_of(model: type[Model], name: Any) -> Any:
         field = model._meta.get_field(name) if isinstance(name, str) else None
     except FieldDoesNotExist:
         field = None
+    if name == "next_at":
+        return _as_column(_next_time, "next_at", "next at")
     if isinstance(field, JSONField):
         return _as_column(partial(_document, str(name)), str(name), field.verbose_name)
     return span_of(model, name) or name
@@ -67,6 +69,11 @@ def _document(name: str, row: Any) -> SafeString | str:
         return "–"
     text = json.dumps(value, indent=2, ensure_ascii=False, default=str, sort_keys=True)
     return format_html('<pre class="lem-document" tabindex="0">{}</pre>', text)
+
+
+def _next_time(row: Any) -> Any:
+    """Only what still waits has a next time; the column keeps the last one."""
+    return row.next_at if getattr(row, "state", "pending") == "pending" else "–"
 
 
 def _soft(name: str, row: Any) -> SafeString | str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -10,11 +11,11 @@ from django.db.models import Count, IntegerField, Model, QuerySet, Value
 from django.http import HttpRequest
 from django.urls import reverse
 
-from guardian import asked, health
-from guardian.columns import named, told_span
+from guardian import asked, parts
+from guardian.authority import may
+from guardian.columns import named
 from guardian.identity import session_actor
 from guardian.links import list_of, page_of, titled
-from guardian.models import PricePack
 
 # The large tiles, as they stand; one whose rows do not exist here yet is left out.
 HEADLINES = (
@@ -52,6 +53,9 @@ class Tile:
     group: str
     icon: str
     zero: str
+    theirs: Callable[[HttpRequest, QuerySet[Any]], QuerySet[Any]] | None
+    scope: str
+    level: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,16 +85,30 @@ def tile(
     narrow: Callable[[QuerySet[Any]], QuerySet[Any]] | None = None,
     icon: str = "",
     zero: str = "",
+    theirs: Callable[[HttpRequest, QuerySet[Any]], QuerySet[Any]] | None = None,
+    scope: str = "",
+    level: int = 1,
 ) -> None:
     """Count rows on the first page. `where`: the list's own query; `narrow` says it in ORM terms
     where the list uses a filter of its own.
 
     Groups: headline (the large ones, in the order of HEADLINES), waiting (a person must decide),
     attention (something went wrong), running. `zero`: what a headline says where nothing is.
+    `theirs`: as `narrow`, where whose rows they are depends on who looks. `scope`, `level`: shown
+    to those alone who may decide.
     """
     _tiles.append(
         Tile(
-            title=title, model=model, where=where, narrow=narrow, group=group, icon=icon, zero=zero
+            title=title,
+            model=model,
+            where=where,
+            narrow=narrow,
+            group=group,
+            icon=icon,
+            zero=zero,
+            theirs=theirs,
+            scope=scope,
+            level=level,
         )
     )
 
@@ -109,11 +127,11 @@ def tiles(request: HttpRequest) -> dict[str, list[dict[str, Any]]]:
     counts: list[QuerySet[Any, Any]] = []
     for each in _tiles:
         model_admin = admin.site._registry[each.model]  # noqa: SLF001  Django offers no getter
-        if not model_admin.has_view_permission(request):
+        if not model_admin.has_view_permission(request) or not _decides(request, each):
             continue
         where = each.where() if callable(each.where) else each.where
         rows = model_admin.get_queryset(request)
-        rows = each.narrow(rows) if each.narrow else rows.filter(**_parsed(where))
+        rows = _narrowed(request, each, rows, where)
         number = Value(len(counts), IntegerField())
         counted = rows.order_by().annotate(tile=number).values("tile").annotate(n=Count("pk"))
         counts.append(counted.values_list("tile", "n"))
@@ -127,10 +145,23 @@ def tiles(request: HttpRequest) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def _decides(request: HttpRequest, tile: Tile) -> bool:
+    if not tile.scope:
+        return True
+    actor = asked.once(request, "actor", partial(session_actor, request))
+    return may(actor, tile.scope, level=tile.level)
+
+
+def _narrowed(request: HttpRequest, tile: Tile, rows: QuerySet[Any], where: Where) -> QuerySet[Any]:
+    if tile.theirs is not None:
+        return tile.theirs(request, rows)
+    return tile.narrow(rows) if tile.narrow else rows.filter(**_parsed(where))
+
+
 def headlines(request: HttpRequest, found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """The large tiles in their order: what is counted, what waits for a decision, and health."""
-    parts = state_of_parts(request)
-    unwell = [part for part in parts if not part["ok"] and not part["optional"]]
+    known = parts.state_of_parts(request)
+    unwell = [part for part in known if not part["ok"] and not part["optional"]]
     waiting = {
         "title": "Waiting for you",
         "count": sum(entry["count"] for entry in found["waiting"]),
@@ -141,9 +172,10 @@ def headlines(request: HttpRequest, found: dict[str, list[dict[str, Any]]]) -> l
     health_tile = {
         "title": "Health",
         "count": len(unwell),
+        "word": "" if unwell else "OK",
         "url": reverse("operators-health"),
         "icon": "monitor_heart",
-        "zero": f"All {len(parts)} parts are well",
+        "zero": f"All {len(known)} parts are well",
         "said": ", ".join(part["name"] for part in unwell) + " not well" if unwell else "",
     }
     shown = {entry["title"]: entry for entry in (*found["headline"], waiting, health_tile)}
@@ -183,53 +215,8 @@ def _parsed(where: Where) -> dict[str, Any]:
 
 
 def panels(request: HttpRequest) -> list[dict[str, Any]]:
-    actor = session_actor(request)
+    actor = asked.once(request, "actor", partial(session_actor, request))
     return [{"title": each.title, "rows": each.rows([actor.team_id])} for each in _panels]
-
-
-def state_of_parts(request: HttpRequest) -> list[dict[str, Any]]:
-    """[{name, ok, optional, note}] of database, relay, workers, disk, prices and new work."""
-    findings, _ = health.examine()
-    pack = PricePack.objects.filter(status="fresh").order_by("-built_at").first()
-    findings["price pack"] = {
-        "ok": pack is not None,
-        "note": f"{pack} of {pack.asof_date}" if pack else "none is fresh: runs cannot be priced",
-    }
-    stopped = asked.stops_seen(request)
-    findings["new work"] = {
-        "ok": not stopped,
-        "note": " ".join(map(str, stopped)) or "starts as it comes",
-    }
-    return [
-        {
-            "name": name.capitalize(),
-            "ok": finding["ok"],
-            # Redis only wakes; without it processes look for themselves.
-            "optional": name == "redis" and "error" not in finding,
-            "note": _note(name, finding),
-        }
-        for name, finding in findings.items()
-    ]
-
-
-def _note(name: str, finding: Mapping[str, Any]) -> str:
-    """What was found, in words."""
-    said = {
-        "worker": lambda: (
-            f"last heard {told_span(finding['heartbeat_age_seconds'])} ago"
-            if finding.get("heartbeat_age_seconds") is not None
-            else "none was ever heard"
-        ),
-        "relay": lambda: (
-            f"{told_span(finding['lag_seconds'])} behind"
-            if finding.get("active")
-            else "nobody holds its lock"
-        ),
-        "migrations": lambda: f"{finding['waiting']} waiting",
-        "disk": lambda: f"{finding['free_bytes'] / 2**30:.1f} GiB free",
-    }.get(name)
-    known = finding.get("note") or finding.get("error")
-    return str(known) if known else said() if said else ""
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 import redis
 import structlog
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
@@ -93,6 +94,19 @@ def forget(*, account: str, address: str) -> None:
         except redis.RedisError as error:
             log.info("redis_unreachable", error=str(error)[:200])
     _local.forget(key)
+
+
+def operators_only(view: Answer) -> Answer:
+    """The admin's login, which says so to whoever is logged in and has no role that opens it."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        user = request.user
+        if user.is_authenticated and not (user.is_active and user.is_staff):  # type: ignore[union-attr]  # users have it
+            raise PermissionDenied("The operators' pages are not open to your role.")
+        return view(request, *args, **kwargs)
+
+    return guarded
 
 
 def throttled(view: Answer) -> Answer:

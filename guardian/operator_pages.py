@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_safe
 
-from guardian import console
+from guardian import console, parts
 
 
 def _page(request: HttpRequest, template: str, title: str, **shown: Any) -> HttpResponse:
@@ -26,7 +26,7 @@ def _waiting(request: HttpRequest) -> HttpResponse:
 @require_safe
 def _health(request: HttpRequest) -> HttpResponse:
     """Each part of the installation, how it is, and what was found."""
-    return _page(request, "health", "Health", parts=console.state_of_parts(request))
+    return _page(request, "health", "Health", parts=parts.state_of_parts(request))
 
 
 waiting = admin.site.admin_view(_waiting)

@@ -28,6 +28,7 @@ from guardian.errors import Forbidden
 from guardian.filters import within_reach
 from guardian.identity import session_actor
 from guardian.links import titled
+from guardian.lists import titled_list
 from guardian.pressing import Pressing
 
 if apps.is_installed("unfold"):
@@ -174,6 +175,9 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
             return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
         return response
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return titled_list(super().get_changelist(request, **kwargs))
+
     def _makes(self, request: HttpRequest) -> Iterable[dict[str, Any]]:
         makers = [button for button in self.buttons().values() if button.on_list]
         actor = _actor_or_none(request) if makers else None
@@ -276,7 +280,7 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc, unused-ignore]  # unfold co
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_press"
         for button in self.buttons().values():
             shown = not button.on_list and button.fits(row)
-            if actor is not None and shown and button.allowed_to(actor):
+            if actor is not None and shown and button.open_to(actor, row):
                 yield {"button": button, "url": reverse(name, args=[quote(row.pk), button.name])}
 
     def history_view(

@@ -65,7 +65,7 @@ class Pressing:
 
     def on_row(self, row: Model, actor: Actor) -> HttpResponse:
         """The page that asks; once confirmed, the press. A row changed meanwhile is left alone."""
-        if not self.button.allowed_to(actor):
+        if not self.button.open_to(actor, row):
             raise PermissionDenied
         hidden = set(self.its.exclude or ())
         form = self.form(row, bound=self.request.method == "POST")
@@ -148,7 +148,7 @@ class Pressing:
         """
         try:
             actor = self.its.actor_on(self.request, row)
-            if not self.button.allowed_to(actor):
+            if not self.button.open_to(actor, row):
                 raise Forbidden
             said = getattr(self.its, self.button.name)(actor=actor, row=row, **values)
         except DomainError as refusal:

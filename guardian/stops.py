@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Q, QuerySet, Subquery, TextField, Value
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, TextField, Value
 from django.db.models.functions import Coalesce, JSONObject, NullIf
 
-from guardian.authority import GUARDIAN, STAFF_ROLES, SYSTEM, scopes_of
+from guardian.authority import GUARDIAN, ROLE_SCOPES, STAFF_ROLES, SYSTEM
 from guardian.models import GuardianAction, Membership, User
 
+# Who may turn a switch, given the level.
+_INTERVENE = [role for role, scopes in ROLE_SCOPES.items() if "guardian:intervene" in scopes]
 _BY = Coalesce(
     NullIf("initiated_by__display_name", Value("")),
     "initiated_by__username",
@@ -70,16 +72,15 @@ class Stop:
 def seen_by(user: User) -> list[Stop]:
     """Every switch that is on where this person is an operator; the one for all teams first."""
     roles = Membership.objects.filter(user=user, role__in=STAFF_ROLES)
-    switches = list(
-        _holding(Q(team__in=roles.values("team"))).select_related("team", "initiated_by")
+    mighty = roles.filter(role__in=_INTERVENE).order_by("-authority")
+    switches = (
+        _holding(Q(team__in=roles.values("team")))
+        .select_related("team", "initiated_by")
+        .annotate(
+            here=Subquery(mighty.filter(team=OuterRef("team")).values("authority")[:1]),
+            anywhere=Subquery(mighty.values("authority")[:1]),
+        )
     )
-    if not switches:
-        return []
-    levels = {
-        role.team_id: role.authority
-        for role in roles
-        if "guardian:intervene" in scopes_of(role.role)
-    }
     return [
         Stop(
             pk=switch.pk,
@@ -88,9 +89,9 @@ def seen_by(user: User) -> list[Stop]:
             reason=switch.reason,
             by=switch.initiated_by.name,
             since=switch.executed_at,
-            may_lift=levels.get(switch.team_id, 0) >= GUARDIAN
+            may_lift=(switch.here or 0) >= GUARDIAN
             if switch.team_id
-            else max(levels.values(), default=0) >= SYSTEM,
+            else (switch.anywhere or 0) >= SYSTEM,
         )
         for switch in switches
     ]

@@ -68,5 +68,10 @@ class MemoryUseAdmin(RecordAdmin):
 
 
 console.tile(
-    "Memories to judge", MemoryRecord, where={"state__exact": "quarantined"}, group="waiting"
+    "Memories to judge",
+    MemoryRecord,
+    where={"state__exact": "quarantined"},
+    group="waiting",
+    scope="memory:write",
+    level=MONITOR,
 )

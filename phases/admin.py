@@ -1,5 +1,6 @@
 """Phases in the operators' admin."""
 
+import re
 from typing import Any
 
 from django import forms
@@ -14,6 +15,7 @@ from guardian.authority import MONITOR, Actor
 from guardian.links import list_of, soft_link
 from guardian.operators import Fields, RecordAdmin, reasoned_action
 from phases import models, services
+from phases.admin_waiting import Yours, to_confirm
 from phases.services.moves import allowed_targets
 
 soft_link("ticket_id", models.Ticket)
@@ -40,6 +42,14 @@ def move_fields(ticket: models.Ticket) -> Fields:
             required=False, label="Queue where the column is full (moves back only)"
         ),
     }
+
+
+LABEL = re.compile(r"LEM-([0-9]+)", re.IGNORECASE)
+
+
+def _may_call_off(actor: Actor, ticket: models.Ticket) -> bool:
+    """Whoever opened a ticket, or level 3: as the service asks."""
+    return ticket.created_by_id == actor.id or actor.authority >= MONITOR
 
 
 @admin.register(models.Workflow)
@@ -89,6 +99,15 @@ class TicketAdmin(RecordAdmin):
     list_filter = ["status", "priority", "workflow"]
     search_fields = ["title", "number"]
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """LEM-2, as the board writes it, is the one with the number 2."""
+        named = LABEL.fullmatch(search_term.strip())
+        if named is not None:
+            return queryset.filter(number=int(named[1][:9])), False
+        return super().get_search_results(request, queryset, search_term)  # type: ignore[no-any-return]
+
     def extra_links(self, row: models.Ticket) -> dict[str, str]:
         """Its card on the board, opened."""
         return {"Card on the board": reverse("ticket-panel", args=[row.workflow.key, row.number])}
@@ -135,6 +154,7 @@ class TicketAdmin(RecordAdmin):
         scope="tickets:write",
         danger=True,
         fits=lambda ticket: ticket.is_open,
+        permits=_may_call_off,
     )
     def cancel(self, *, actor: Actor, row: models.Ticket, reason: str) -> None:
         """Calls this ticket off with all its open tasks; whoever works on one is stopped."""
@@ -197,7 +217,7 @@ class TaskAdmin(RecordAdmin):
     icon = "task_alt"
     list_display = ["title", "ticket", "phase", "status", "holder", "lease_expires_at", "fence"]
     list_filter = [Stuck, "status", "task_type", "ticket__status"]
-    search_fields = ["title", "ticket__title"]
+    search_fields = ["title", "ticket__title", "error_message", "=error_code"]
 
     @reasoned_action(
         label="Put back in the queue",
@@ -229,6 +249,7 @@ class TaskAdmin(RecordAdmin):
         scope="tickets:write",
         danger=True,
         fits=lambda task: task.is_open,
+        permits=lambda actor, task: _may_call_off(actor, task.ticket),
     )
     def cancel(self, *, actor: Actor, row: models.Task, reason: str) -> None:
         """Calls this task off; a running one hears it with its next heartbeat, at most 10 s."""
@@ -256,7 +277,7 @@ class TaskDependencyAdmin(RecordAdmin):
 class PhaseGateArtifactAdmin(RecordAdmin):
     icon = "inventory_2"
     list_display = ["artifact_type", "ticket", "phase", "source", "collected_by", "created_at"]
-    list_filter = ["source", "artifact_type", "ticket__status"]
+    list_filter = [Yours, "source", "artifact_type", "ticket__status"]
     search_fields = ["artifact_type", "ticket__title"]
 
     @reasoned_action(
@@ -300,6 +321,7 @@ console.tile(
     models.Ticket,
     where={"is_blocked__exact": 1, "status__in": "pending,in_progress"},
     group="waiting",
+    scope="tickets:write",
 )
 console.tile(
     "Stuck tasks",
@@ -313,8 +335,10 @@ console.tile(
 console.tile(
     "Evidence to confirm",
     models.PhaseGateArtifact,
-    where={"source__exact": "reported", "ticket__status__in": "pending,in_progress"},
+    where={"decide": "mine"},
+    theirs=to_confirm,
     group="waiting",
+    scope="approvals:decide",
 )
 console.tile(
     "Open tickets",

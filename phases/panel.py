@@ -9,7 +9,7 @@ from guardian.authority import MONITOR, Actor
 from guardian.stops import stop_of
 from phases.gates import Criterion, Evaluation, evaluate
 from phases.models import Phase, PhaseGateArtifact, Task, Ticket, Workflow
-from phases.timeline import timeline
+from phases.timeline import ended, timeline
 from phases.why import is_for_its_source, why
 
 CONTENT_SHOWN = 40_000
@@ -49,7 +49,14 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
     return {
         "ticket": ticket,
         "steps": _steps(ticket),
-        "why": why(ticket, tasks, gate, now=timezone.now(), stopped=stop_of(ticket.team_id)),
+        "why": why(
+            ticket,
+            tasks,
+            gate,
+            now=timezone.now(),
+            stopped=stop_of(ticket.team_id),
+            ended=ended(ticket),
+        ),
         "tasks": [task for task in shown if not task["is_of_before"]],
         "tasks_of_before": [task for task in shown if task["is_of_before"]],
         **_count(ticket, tasks),

@@ -37,6 +37,28 @@ def timeline(ticket: Ticket, tasks: list[Task]) -> list[dict[str, Any]]:
     return [row for event in rows if (row := _row(event, titles, names)) is not None]
 
 
+def ended(ticket: Ticket) -> str:
+    """Who called a ticket off, and why, as a sentence; nothing of any other."""
+    if ticket.status != Ticket.Status.CANCELLED:
+        return ""
+    event = (
+        Event.objects.filter(
+            team_id=ticket.team_id,
+            subject_label="phases.ticket",
+            subject_id=str(ticket.pk),
+            kind=events.TICKET_CANCELLED,
+        )
+        .select_related("actor")
+        .order_by("-id")
+        .first()
+    )
+    if event is None:
+        return ""  # archived
+    who = event.actor.name if event.actor else "Lemnos"
+    because = f": {event.reason.rstrip('.')}." if event.reason else "."
+    return f"{who} called it off{because}"
+
+
 def _row(event: Event, titles: dict[str, str], names: dict[str, str]) -> dict[str, Any] | None:
     if event.kind in _SILENT or event.data.get("changed") == ["card_facts"]:
         return None

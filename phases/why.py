@@ -28,13 +28,15 @@ def why(
     *,
     now: datetime,
     stopped: Mapping[str, Any] | None = None,
+    ended: str = "",
 ) -> Why:
     """One sentence for a ticket; the first thing that holds it up is the one that is told.
 
-    `stopped` is what the team's kill switch says, while it is on.
+    `stopped` is what the team's kill switch says, while it is on; `ended` who called the ticket
+    off and why.
     """
     if not ticket.is_open:
-        return _closed(ticket)
+        return _closed(ticket, ended)
     if ticket.is_blocked:
         back = ticket.previous_phase.name if ticket.previous_phase else "where it was"
         text = f"Retry sends it back to {back} once the cause is gone."
@@ -63,11 +65,11 @@ def is_for_its_source(ticket: Ticket, tasks: list[Task], gate: Evaluation) -> bo
     return bool(here) and all(t.status == "completed" for t in here) and not gate.passed
 
 
-def _closed(ticket: Ticket) -> Why:
+def _closed(ticket: Ticket, ended: str) -> Why:
     if ticket.status == Ticket.Status.COMPLETED:
         return Why("ok", "Done", "Every phase is behind it.")
     text = "Nothing more happens here unless somebody reopens it."
-    return Why("info", ticket.get_status_display().capitalize(), text)
+    return Why("info", ticket.get_status_display().capitalize(), f"{ended} {text}".strip())
 
 
 def _queued(ticket: Ticket) -> Why | None:

@@ -163,7 +163,13 @@ class SandboxHostAdmin(RecordAdmin):
     search_fields = ["name"]
 
 
-console.tile("Tools in quarantine", Tool, where={"status__exact": "quarantined"}, group="waiting")
+console.tile(
+    "Tools in quarantine",
+    Tool,
+    where={"status__exact": "quarantined"},
+    group="waiting",
+    scope="tools:approve",
+)
 # Refused archives and failing programs are answers; these are for a person to mend.
 console.tile(
     "Runs that broke down, 24 h",

@@ -96,7 +96,7 @@ class GuardianAction(FSMModelMixin, models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.state} ({self.pk})"
+        return f"{self.kind.replace('_', ' ')} {self.state} ({self.pk})"
 
     @transition(state, [State.PROPOSED, State.APPROVED], State.EXECUTED)
     def execute(self) -> None:

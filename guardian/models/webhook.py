@@ -114,7 +114,7 @@ class WebhookDelivery(FSMModelMixin, TeamRow):
         ]
 
     def __str__(self) -> str:
-        return f"{self.event_id} to {self.webhook_id}"
+        return f"{self.event.kind} to {self.webhook.name} ({self.pk})"
 
     @transition(state, State.PENDING, State.DONE)
     def arrive(self) -> None:

@@ -44,6 +44,7 @@ from guardian.services.money import (
 )
 from guardian.services.people import (
     add_user,
+    admit_user,
     change_own_password,
     change_role,
     deactivate_user,
@@ -110,6 +111,7 @@ __all__ = [
     "acquire_lock",
     "acquire_locks",
     "add_user",
+    "admit_user",
     "archive_old_events",
     "authenticate_token",
     "begin_periods",

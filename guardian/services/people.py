@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from guardian import events
 from guardian.authority import STAFF_ROLES, SYSTEM, Actor, require_level, require_scope
-from guardian.errors import Forbidden, IllegalTransition, Invalid, NotFound
+from guardian.errors import AlreadyExists, Forbidden, IllegalTransition, Invalid, NotFound
 from guardian.models import Membership, Team, User
 from guardian.outbox import emit
 from guardian.services.lock_ends import release_locks_of_user
@@ -63,6 +63,33 @@ def add_user(
         user=user, team=actor.team, role=role, authority=authority, actor=actor, reason=reason
     )
     return user, password
+
+
+@transaction.atomic
+def admit_user(
+    *, actor: Actor, username: str, role: str, reason: str, authority: int | None = None
+) -> Membership:
+    """Put a user who exists into the actor's team, beside the teams they are in.
+
+    Raises ScopeMissing, AuthorityTooLow, AlreadyExists, Invalid.
+    """
+    require_scope(actor, SCOPE)
+    user = User.objects.select_for_update().filter(username=username).first()
+    if user is None or user.kind == User.Kind.SERVICE:
+        raise Invalid(path="username", reason="nobody logs in with this name; add a user instead")
+    if user.memberships.filter(team_id=actor.team_id).exists():
+        raise AlreadyExists(
+            f"{username} is in {actor.team} already.",
+            remedy="Change their role there instead.",
+            username=username,
+        )
+    if (role == Membership.Role.AGENT) != (user.kind == User.Kind.AGENT):
+        raise Invalid(path="role", reason="agent is the role of agents, and of them alone")
+    membership = set_membership(
+        user=user, team=actor.team, role=role, authority=authority, actor=actor, reason=reason
+    )
+    _keep_door(user)
+    return membership
 
 
 @transaction.atomic

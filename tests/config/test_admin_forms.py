@@ -1,12 +1,14 @@
 """Operators make and change webhooks and schedules in forms, by the services the API calls."""
 
+from decimal import Decimal
+
 import pytest
 from django.test import Client
 from django.urls import reverse
 
 from guardian import links
 from guardian import services as guardian
-from guardian.models import Event, ScheduledEvent, Webhook
+from guardian.models import Budget, Event, Membership, ScheduledEvent, User, Webhook
 from phases import services as phases
 from phases.models import Ticket
 
@@ -202,10 +204,10 @@ class TestConfirming:
         focused = [f.name for f in page.context["form"] if f.field.widget.attrs.get("autofocus")]
         assert focused == ["username"]
 
-    def test_a_refusal_is_whole_sentences_at_its_field(self, client):
+    def test_a_refusal_is_whole_sentences_at_its_field(self, client, admin):
         answer = make(
-            client, type("User", (), {"_meta": type("M", (), {"model_name": "user"})}), "add_user",
-            username="mia", kind="human", role="agent", reason=WHY,
+            client, User, "add_user",
+            username="mia", kind="human", role="agent", reason=WHY, team=admin.team_id,
         )  # fmt: skip
 
         assert answer.context["form"].errors == {
@@ -216,3 +218,79 @@ class TestConfirming:
         page = client.get(reverse("admin:guardian_apitoken_make", args=["make"])).content.decode()
 
         assert '<fieldset class="lem-boxes"><legend>Scopes</legend>' in page
+
+
+class TestBudgets:
+    FORM = {
+        "scope_type": "team", "scope_id": "", "period": "month", "limit": "25.50",
+        "alert_threshold": "0.5", "critical_threshold": "0.9",
+    }  # fmt: skip
+
+    def test_one_is_made_changed_and_deleted_with_reasons(self, client, admin):
+        make(client, Budget, reason=WHY, **self.FORM)
+
+        made = Budget.objects.get()
+        assert (made.limit, made.period, made.team_id) == (Decimal("25.50"), "month", admin.team_id)
+        assert (made.alert_threshold, made.critical_threshold) == (Decimal("0.5"), Decimal("0.9"))
+        change(client, made, limit="30", alert_threshold="0.5", critical_threshold="0.9")
+        assert Budget.objects.get().limit == Decimal(30)
+        change(client, made, "remove")
+        assert not Budget.objects.exists()
+        kinds = ["guardian.budget.created", "guardian.budget.changed", "guardian.budget.deleted"]
+        told = Event.objects.filter(kind__in=kinds).order_by("id")
+        assert [(e.kind, e.reason) for e in told] == [(kind, WHY) for kind in kinds]
+
+    @pytest.mark.parametrize(
+        ("field", "values"),
+        [
+            ("scope_id", {"scope_type": "agent", "scope_id": "nobody"}),
+            ("limit", {"limit": "-1"}),
+            ("alert_threshold", {"alert_threshold": "0.99"}),
+            ("period_start", {"period": "custom"}),
+        ],
+    )
+    def test_what_is_wrong_is_said_at_its_field(self, client, field, values):
+        answer = make(client, Budget, reason=WHY, **self.FORM | values)
+
+        assert list(answer.context["form"].errors) == [field]
+        assert not Budget.objects.exists()
+
+
+class TestMemberships:
+    def test_a_user_of_one_team_is_put_into_another(self, client, admin, other_team, viewer):
+        guardian.set_membership(user=admin.user, team=other_team, role="admin", authority=5)
+
+        make(
+            client, Membership, "admit", username="vera", role="operator", authority="",
+            team=other_team.pk, reason=WHY,
+        )  # fmt: skip
+
+        made = Membership.objects.get(user=viewer.user, team=other_team)
+        assert (made.role, made.authority) == ("operator", 3)
+        assert User.objects.get(pk=viewer.id).is_staff
+
+    @pytest.mark.parametrize("username", ["vera", "no-one"])
+    def test_who_is_there_or_nowhere_is_named_at_the_field(self, client, team, viewer, username):
+        answer = make(
+            client, Membership, "admit", username=username, role="viewer", team=team.pk, reason=WHY
+        )
+
+        assert list(answer.context["form"].errors) == ["username"]
+
+    def test_a_team_one_does_not_administer_is_no_choice(self, client, other_team, viewer):
+        for model, verb in ((Membership, "admit"), (User, "add_user")):
+            answer = make(
+                client, model, verb, username="vera", role="viewer", kind="human",
+                team=other_team.pk, reason=WHY,
+            )  # fmt: skip
+            assert "team" in answer.context["form"].errors
+
+    def test_a_new_user_comes_into_the_chosen_team(self, client, admin, other_team):
+        guardian.set_membership(user=admin.user, team=other_team, role="admin", authority=5)
+
+        make(
+            client, User, "add_user", username="nora", kind="human", role="viewer",
+            team=other_team.pk, reason=WHY,
+        )  # fmt: skip
+
+        assert Membership.objects.get(user__username="nora").team == other_team

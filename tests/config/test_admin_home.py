@@ -15,7 +15,8 @@ from guardian import services as guardian
 from guardian.models import Budget, Event, ResourceLock
 from orchestrator.models import PatternRun
 from phases import services as phases
-from phases.models import Task
+from phases.models import GateRequirement, Task
+from tests import factories
 from tests.orchestrator.pattern_factories import make_pattern_row, make_run_row
 
 pytestmark = pytest.mark.django_db
@@ -72,8 +73,19 @@ def rows(team, admin, agent, outsider):
     done = guardian.acquire_lock(actor=agent, resource_type="dock", resource_id="2")
     guardian.break_lock(actor=admin, lock_id=done.lock_id, reason="not needed any more")
     guardian.acquire_lock(actor=outsider, resource_type="dock", resource_id="9")
-    phases.add_artifact(actor=agent, ticket_id=ticket.pk, artifact_type="note", content="x" * 20)
+    ask_for(ticket, "survey")
+    for actor, kind in ((agent, "survey"), (admin, "survey_of_mine"), (agent, "note")):
+        phases.add_artifact(actor=actor, ticket_id=ticket.pk, artifact_type=kind, content="x" * 20)
     return ticket
+
+
+def ask_for(ticket, *kinds) -> None:
+    """Make the gate of the ticket's phase want these, confirmed."""
+    for kind in kinds:
+        GateRequirement.objects.create(
+            team=ticket.team, phase=ticket.phase, key=kind, kind="artifact",
+            parameters={"artifact_type": kind, "rules": {"present": True}},
+        )  # fmt: skip
 
 
 def tiles_of(answer) -> dict[str, dict[str, Any]]:
@@ -110,6 +122,68 @@ def test_the_queue_and_the_stuck_are_those_of_the_table(browser, rows):
     assert Task.objects.filter(status="assigned").count() == 2, "the other holder is not silent"
     failed = browser.get(tiles["Failed runs, 24 h"]["url"]).context["cl"].result_list
     assert PatternRun.objects.filter(state="failed").count() == len(failed) + 1
+
+
+class TestWaitingForYou:
+    @pytest.fixture
+    def ticket(self, team, admin):
+        phases.seed_team(team=team)
+        made = phases.open_ticket(actor=admin, title="Ship", workflow="software_development")
+        ask_for(made, "survey")
+        return made
+
+    def told(self, actor) -> int:
+        client = Client()
+        client.force_login(actor.user)
+        tiles = tiles_of(client.get(reverse("admin:index")))
+        return tiles["Waiting for you"]["count"]
+
+    def hand_in(self, actor, ticket, kind="survey", content="x"):
+        return phases.add_artifact(
+            actor=actor, ticket_id=ticket.pk, artifact_type=kind, content=content
+        )
+
+    def test_counts_what_another_reported_for_the_gate(self, admin, agent, ticket):
+        self.hand_in(agent, ticket)
+
+        assert self.told(admin) == 1
+
+    def test_leaves_out_ones_own_and_what_no_gate_asks_for(self, admin, agent, ticket):
+        self.hand_in(admin, ticket)
+        self.hand_in(agent, ticket, kind="note")
+
+        assert self.told(admin) == 0
+
+    def test_leaves_out_what_a_later_piece_replaced_and_phases_left_behind(
+        self, admin, agent, ticket
+    ):
+        self.hand_in(agent, ticket)
+        self.hand_in(agent, ticket, content="newer")
+        assert self.told(admin) == 1
+
+        phases.transition(
+            actor=admin, ticket_id=ticket.pk, to_phase="PHASE_DESIGN", override=True,
+            reason="nobody needs the survey",
+        )  # fmt: skip
+
+        assert self.told(admin) == 0
+
+    def test_is_nothing_for_whoever_may_not_decide(self, team, agent, ticket):
+        author = factories.make_actor(team, "aud", role="author")
+        self.hand_in(agent, ticket)
+
+        assert self.told(author) == 0
+
+
+def test_health_says_ok_or_how_many_parts_are_not_well(browser, monkeypatch):
+    def at(*names):
+        shown = [{"name": name, "ok": False, "optional": False, "note": ""} for name in names]
+        monkeypatch.setattr("guardian.parts.state_of_parts", lambda request: shown)
+        return browser.get(reverse("admin:index")).content.decode()
+
+    assert "<strong>OK</strong>" in at()
+    text = at("Relay", "Disk")
+    assert "<strong>2</strong><small>Relay, Disk not well</small>" in text
 
 
 def test_an_empty_home_says_so_in_words(browser):

@@ -75,7 +75,8 @@ class TestCodes:
 
     def test_a_code_is_told_in_sentences(self):
         assert error_book.told("kill_switch_on") == (
-            "The kill switch is on: nothing new starts. Wait until an operator allows new work again:"
+            "The kill switch is on: nothing new starts."
+            " Wait until an operator allows new work again:"
             " in the admin on the team's page, below People, Teams."
         )
         assert error_book.told("never_heard_of") == "Never heard of."

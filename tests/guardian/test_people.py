@@ -45,7 +45,15 @@ def membership_of(user) -> Membership:
 
 
 def test_a_new_person_logs_in_with_the_password_shown_once_and_changes_it(admin):
-    answer = make(enter(admin), "user", "add_user", username="nora", kind="human", role="operator")
+    answer = make(
+        enter(admin),
+        "user",
+        "add_user",
+        username="nora",
+        kind="human",
+        role="operator",
+        team=admin.team_id,
+    )
     password = secret_in(answer)
     nora = Client()
 
@@ -107,7 +115,9 @@ def test_the_password_page_wants_a_login_and_the_admins_own_leads_to_it(lead):
 
 def test_an_agent_is_made_without_a_password_and_gets_a_token_shown_once(admin):
     client = enter(admin)
-    make(client, "user", "add_user", username="bot-1", kind="agent", role="agent")
+    make(
+        client, "user", "add_user", username="bot-1", kind="agent", role="agent", team=admin.team_id
+    )
     bot = User.objects.get(username="bot-1")
 
     answer = make(

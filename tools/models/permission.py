@@ -58,5 +58,6 @@ class ToolPermission(TeamRow):
         ]
 
     def __str__(self) -> str:
-        who = f"{self.principal_type} {self.principal_id or '*'}"
-        return f"{self.effect} {self.level} on {self.tool_id} to {who}"
+        # The end of an id differs, its beginning is the hour it was made in.
+        each = self.principal_id[-8:] if self.principal_id else "each"
+        return f"{self.effect} {self.level} on {self.tool} to {self.principal_type} {each}"
