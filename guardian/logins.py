@@ -102,7 +102,7 @@ def operators_only(view: Answer) -> Answer:
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         user = request.user
-        if user.is_authenticated and not (user.is_active and user.is_staff):  # type: ignore[union-attr]  # users have it
+        if user.is_authenticated and not (user.is_active and user.is_staff):
             raise PermissionDenied("The operators' pages are not open to your role.")
         return view(request, *args, **kwargs)
 

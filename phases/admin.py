@@ -106,7 +106,7 @@ class TicketAdmin(RecordAdmin):
         named = LABEL.fullmatch(search_term.strip())
         if named is not None:
             return queryset.filter(number=int(named[1][:9])), False
-        return super().get_search_results(request, queryset, search_term)  # type: ignore[no-any-return]
+        return super().get_search_results(request, queryset, search_term)
 
     def extra_links(self, row: models.Ticket) -> dict[str, str]:
         """Its card on the board, opened."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.fields.json import KeyTextTransform
 from django.http import HttpRequest
 
 from guardian import asked
@@ -12,6 +13,8 @@ from phases.models import GateRequirement, PhaseGateArtifact
 
 CONFIRMS = sorted(role for role, scopes in ROLE_SCOPES.items() if "approvals:decide" in scopes)
 
+# A confirmation does not stand in for our own run, where the gate wants that.
+_WORD_WILL_DO = Q(parameters__observed__isnull=True) | Q(parameters__observed=False)
 # What a text's length and headings show needs nobody's word; all other rules do, and none at all.
 _NEEDS_WORD = (
     Q(parameters__rules__has_any_keys=["present", "all_passed", "min", "max", "equals"])
@@ -33,13 +36,15 @@ def to_confirm(request: HttpRequest, artifacts: QuerySet[Any]) -> QuerySet[Any]:
         artifact_type=OuterRef("artifact_type"),
     )
     better = same.filter(~Q(source="reported") | Q(recorded_at__gt=OuterRef("recorded_at")))
-    wanted = GateRequirement.objects.filter(
-        _NEEDS_WORD,
+    wanted = GateRequirement.objects.annotate(
+        wants=KeyTextTransform("artifact_type", "parameters")
+    ).filter(
+        _NEEDS_WORD & _WORD_WILL_DO,
         phase=OuterRef("phase"),
         kind="artifact",
         min_evidence=GateRequirement.Evidence.VERIFIED,
-        parameters__artifact_type=OuterRef("artifact_type"),
-    ).exclude(parameters__observed=True)
+        wants=OuterRef("artifact_type"),
+    )
     teams = asked.once(
         request,
         "confirms",

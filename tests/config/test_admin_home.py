@@ -143,22 +143,22 @@ class TestWaitingForYou:
             actor=actor, ticket_id=ticket.pk, artifact_type=kind, content=content
         )
 
-    def test_counts_what_another_reported_for_the_gate(self, admin, agent, ticket):
-        self.hand_in(agent, ticket)
+    def test_counts_what_another_reported_for_the_gate(self, admin, lead, ticket):
+        self.hand_in(lead, ticket)
 
         assert self.told(admin) == 1
 
-    def test_leaves_out_ones_own_and_what_no_gate_asks_for(self, admin, agent, ticket):
+    def test_leaves_out_ones_own_and_what_no_gate_asks_for(self, admin, lead, ticket):
         self.hand_in(admin, ticket)
-        self.hand_in(agent, ticket, kind="note")
+        self.hand_in(lead, ticket, kind="note")
 
         assert self.told(admin) == 0
 
     def test_leaves_out_what_a_later_piece_replaced_and_phases_left_behind(
-        self, admin, agent, ticket
+        self, admin, lead, ticket
     ):
-        self.hand_in(agent, ticket)
-        self.hand_in(agent, ticket, content="newer")
+        self.hand_in(lead, ticket)
+        self.hand_in(lead, ticket, content="newer")
         assert self.told(admin) == 1
 
         phases.transition(
@@ -168,9 +168,9 @@ class TestWaitingForYou:
 
         assert self.told(admin) == 0
 
-    def test_is_nothing_for_whoever_may_not_decide(self, team, agent, ticket):
+    def test_is_nothing_for_whoever_may_not_decide(self, team, lead, ticket):
         author = factories.make_actor(team, "aud", role="author")
-        self.hand_in(agent, ticket)
+        self.hand_in(lead, ticket)
 
         assert self.told(author) == 0
 
