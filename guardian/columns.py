@@ -10,6 +10,7 @@ from typing import Any
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import ForeignKey, JSONField, Model
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -73,7 +74,8 @@ def _document(name: str, row: Any) -> SafeString | str:
 
 def _next_time(row: Any) -> Any:
     """Only what still waits has a next time; the column keeps the last one."""
-    return row.next_at if getattr(row, "state", "pending") == "pending" else "–"
+    waits = getattr(row, "state", "pending") == "pending"
+    return date_format(row.next_at, "DATETIME_FORMAT") if waits else "–"
 
 
 def _soft(name: str, row: Any) -> SafeString | str:
