@@ -61,13 +61,21 @@ def verify() -> Proof:
 
 
 def _verify_from(after: int, head: str) -> Proof:
+    delivered = _newest_delivered()  # before the ledger is read: it goes on meanwhile
     left = Event.objects.filter(seq__lte=after).order_by("seq").values_list("seq", flat=True)
     if (stray := left.first()) is not None:
         raise LedgerBroken(stray, "it was archived and is here again")
     links = Links(after_seq=after, after_hash=head)
     for event in stretch(after):
         links.add(content_of(event), prev_hash=event.prev_hash, digest=event.hash)
+    if delivered > links.seq:
+        raise LedgerBroken(links.seq + 1, f"it is missing, though {delivered} was delivered")
     return Proof(after + 1, links.seq, links.count, links.head)
+
+
+def _newest_delivered() -> int:
+    """The highest number beside the ledger: its own end cannot show that more came after it."""
+    return Delivery.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
 
 
 # Archive files: one event a line, all of its row

@@ -98,7 +98,28 @@ class Event(models.Model):
                     END IF;
                     RAISE EXCEPTION 'events are append-only' USING ERRCODE = 'restrict_violation';
                 """,
-            )
+            ),
+            pgtrigger.Trigger(
+                name="event_is_not_emptied",
+                level=pgtrigger.Statement,
+                when=pgtrigger.Before,
+                operation=pgtrigger.Truncate,
+                func="""
+                    RAISE EXCEPTION 'events are append-only' USING ERRCODE = 'restrict_violation';
+                """,
+            ),
+            pgtrigger.Trigger(
+                name="event_begins_unnumbered",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Condition(
+                    "NEW.seq IS NOT NULL OR NEW.prev_hash <> '' OR NEW.hash <> ''"
+                ),
+                func="""
+                    RAISE EXCEPTION 'events are append-only: only the relay numbers them'
+                        USING ERRCODE = 'restrict_violation';
+                """,
+            ),
         ]
 
     def __str__(self) -> str:

@@ -38,7 +38,7 @@ def tickets(team, admin) -> list[Ticket]:
     ]
 
 
-def found(client, model, text) -> set:
+def found(client, model, text):
     listed = client.get(links.list_of(model), {"q": text}).context["cl"].result_list
     return {row.pk for row in listed}
 

@@ -77,7 +77,7 @@ class TestVerify:
     def test_reads_page_by_page(self, told, monkeypatch, django_assert_num_queries):
         monkeypatch.setattr(audit, "PAGE", 4)
 
-        with django_assert_num_queries(2 + len(told) // 4 + 1):
+        with django_assert_num_queries(3 + len(told) // 4 + 1):
             assert audit.verify().count == len(told)
 
     @pytest.mark.parametrize(
@@ -118,6 +118,8 @@ class TestVerify:
             "UPDATE guardian_event SET hash = ''",
             "UPDATE guardian_event SET seq = NULL",
             "DELETE FROM guardian_event",
+            # Only what is checked can be emptied: the rows told of above are new.
+            "SET CONSTRAINTS ALL IMMEDIATE; TRUNCATE guardian_event CASCADE",
         ],
     )
     def test_the_database_itself_refuses_both(self, told, statement):
@@ -127,6 +129,31 @@ class TestVerify:
             connection.cursor() as cursor,
         ):
             cursor.execute(statement)
+
+    @pytest.mark.parametrize("stamp", [{"seq": 10**6}, {"hash": "a" * 64}, {"prev_hash": "a" * 64}])
+    def test_nothing_comes_in_with_a_number_or_a_hash(self, team, stamp):
+        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+            Event.objects.create(
+                team=team, kind="phases.test.happened", created_at=timezone.now(), **stamp
+            )
+
+    def test_names_the_first_of_the_newest_that_are_gone_though_delivered(self, told, forced):
+        newest = told[-1]
+        Delivery.objects.get_or_create(
+            event=newest, handler="x",
+            defaults={
+                "state": "done", "seq": newest.seq, "next_at": timezone.now(),
+                "queued_at": timezone.now(),
+            },
+        )  # fmt: skip
+        forced("DELETE FROM guardian_event WHERE seq > %s", told[-4].seq)
+
+        with pytest.raises(LedgerBroken) as broken:
+            audit.verify()
+
+        assert broken.value.seq == told[-3].seq
+        assert f"{newest.seq} was delivered" in str(broken.value)
+        forced("DELETE FROM guardian_delivery")  # hangs on nothing now
 
     def test_each_night_a_broken_one_becomes_a_critical_error(self, told, forced):
         assert check_ledger(0)
