@@ -7,8 +7,15 @@ from django.conf import settings
 
 from guardian import console
 from guardian.asked import stops_seen
+from guardian.columns import named
 
 register = template.Library()
+
+
+@register.filter
+def row_name(row: Any) -> str:
+    """A row's name over its page: as it is written, without the id behind it."""
+    return named(row)
 
 
 @register.inclusion_tag("guardian/operators/stopped.html", takes_context=True)

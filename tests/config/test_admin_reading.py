@@ -1,5 +1,6 @@
 """What operators read and find in the admin: searches, titles, what does not arrive."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -113,6 +114,17 @@ def test_an_order_is_called_in_words(admin):
     guardian.set_kill_switch(actor=admin, on=True, reason="it burns")
 
     assert str(GuardianAction.objects.get()).startswith("kill switch executed")
+
+
+def test_a_row_s_page_is_titled_as_it_is_called_without_its_id(client, admin):
+    guardian.set_kill_switch(actor=admin, on=True, reason="it burns")
+    order = GuardianAction.objects.get()
+
+    page = client.get(links.page_of(order)).content.decode()
+
+    header = page[: page.index('id="content"')]
+    assert re.search(r">\s*kill switch executed\s*</a>", header)
+    assert f"executed ({order.pk})</a>" not in header
 
 
 def test_a_team_s_many_lists_stand_folded(client, team):
