@@ -37,12 +37,18 @@ class Event(models.Model):
         SCHEDULE = "schedule"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    seq = models.BigIntegerField(null=True, unique=True)
-    team = models.ForeignKey("guardian.Team", models.PROTECT, null=True, db_index=False)
+    seq = models.BigIntegerField(null=True)
+    # Who wrote is known by then, and history outlives its rows: the database does not ask again
+    # for each event whether they exist, which would lock their rows for every writer.
+    team = models.ForeignKey(
+        "guardian.Team", models.PROTECT, null=True, db_index=False, db_constraint=False
+    )
     kind = models.CharField(max_length=100)
     alias = models.CharField(max_length=100, null=True)  # noqa: DJ001  absent is not empty
     priority = models.PositiveSmallIntegerField(choices=Priority.choices, default=Priority.NORMAL)
-    actor = models.ForeignKey("guardian.User", models.PROTECT, null=True, db_index=False)
+    actor = models.ForeignKey(
+        "guardian.User", models.PROTECT, null=True, db_index=False, db_constraint=False
+    )
     actor_kind = models.CharField(max_length=10, default="system")
     authority = models.PositiveSmallIntegerField(null=True)
     subject_label = models.CharField(max_length=60, blank=True)
@@ -61,6 +67,12 @@ class Event(models.Model):
     objects = EventQuerySet.as_manager()
 
     class Meta:
+        # An event has no number when it is written: its entry here is made with the relay's stamp.
+        constraints = [
+            models.UniqueConstraint(
+                name="event_seq_is_unique", fields=["seq"], condition=Q(seq__isnull=False)
+            )
+        ]
         indexes = [
             models.Index(
                 name="event_unstamped", fields=["created_at", "id"], condition=Q(seq=None)
