@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('guardian', '0006_first_passwords'),
+        ('guardian', '0007_ledger_ends'),
     ]
 
     operations = [
