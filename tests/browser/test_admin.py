@@ -52,3 +52,27 @@ def test_axe_finds_nothing_on_what_lemnos_draws(visit, site, admin, busy, theme,
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
 
     assert found == []
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])
+def test_a_kill_switch_is_told_on_an_open_board_and_over_every_form(
+    visit, site, admin, busy, theme, width
+):
+    page = visit(admin, "/board/software_development", width=width, color_scheme=theme)
+    told = page.get_by_role("alert").filter(has_text="New work is stopped")
+    assert not told.is_visible()
+
+    guardian.set_kill_switch(actor=admin, on=True, reason="it spends too much")
+    told.filter(has_text="it spends too much").wait_for()
+    found = violations(page)
+    for model in ("webhook", "scheduledevent", "budget"):
+        page.goto(f"{site}{reverse(f'admin:guardian_{model}_make', args=['make'])}")
+        told.filter(has_text="it spends too much").wait_for()
+        found += violations(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, model
+
+    page.goto(f"{site}/board/software_development")
+    told.wait_for()
+    guardian.set_kill_switch(actor=admin, on=False, reason="paid")
+    told.wait_for(state="hidden")
+    assert found == []
