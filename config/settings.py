@@ -22,7 +22,7 @@ DATA_DIR = Path(env.str("LEMNOS_DATA_DIR", str(BASE_DIR / "var"))).resolve()
 # Identity and secrets: script/server makes them under secrets/; all hosts share the same.
 DEBUG = env.bool("LEMNOS_DEBUG", False)
 TESTING = "pytest" in sys.modules
-SECRET_KEY = env.str("LEMNOS_SECRET_KEY", "" if not TESTING else "only-for-tests" * 4)
+SECRET_KEY = reading.secret("LEMNOS_SECRET_KEY", "" if not TESTING else "only-for-tests" * 4)
 # "id:hex,id:hex", newest first: the newest signs new tokens, all of them verify.
 TOKEN_PEPPERS = reading.peppers("LEMNOS_TOKEN_PEPPERS", "t1:" + "00" * 32 if TESTING else "")
 WEBHOOK_KEY = env.str("LEMNOS_WEBHOOK_KEY", "" if not TESTING else "only-for-tests" * 4)
@@ -31,14 +31,14 @@ BOOTSTRAP_TOKEN = env.str("LEMNOS_BOOTSTRAP_TOKEN", "")
 ENVIRONMENT = env.str("LEMNOS_ENVIRONMENT", "production")
 
 # Addresses.
-PORT = env.int("LEMNOS_PORT", 8000)
+PORT = reading.whole("LEMNOS_PORT", 8000, lowest=1, highest=65535)
 BIND = env.str("LEMNOS_BIND", "127.0.0.1")
 # The machine itself may always ask: readiness is looked at from beside the process.
 ALLOWED_HOSTS = [
     *("localhost", "127.0.0.1", "[::1]"),
     *env.list("LEMNOS_ALLOWED_HOSTS", ["testserver"] if TESTING else []),
 ]
-TRUSTED_PROXIES: list[str] = env.list("LEMNOS_TRUSTED_PROXIES", [])
+TRUSTED_PROXIES = reading.networks("LEMNOS_TRUSTED_PROXIES")
 EGRESS_ALLOW: list[str] = env.list("LEMNOS_EGRESS_ALLOW", [])
 WEBHOOK_HTTP = env.bool("LEMNOS_WEBHOOK_HTTP", False)
 # Networks whose machines read /metrics without a token, unless a proxy forwards for them.
@@ -280,7 +280,7 @@ LLM_API_KEY = env.str("LLM_API_KEY", "")
 # Names and values: `github=…,registry=…`.
 TOOL_SECRETS: dict[str, str] = env.dict("LEMNOS_TOOL_SECRETS", {})
 # Who collects crashes and spans; their libraries are in requirements-observability.txt.
-SENTRY_DSN = env.str("SENTRY_DSN", "")
+SENTRY_DSN = reading.sentry("SENTRY_DSN")
 OTLP_ENDPOINT = reading.url("OTEL_EXPORTER_OTLP_ENDPOINT", "", ["http", "https"])
 
 LOG_LEVEL = reading.one_of(

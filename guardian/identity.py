@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import MethodNotAllowed
@@ -17,6 +16,7 @@ from guardian.authority import Actor, actor_for, require_scope
 from guardian.fencing import keep_fences
 from guardian.logs import bind_actor
 from guardian.middleware import SAFE_METHODS
+from guardian.proxies import is_trusted
 
 if TYPE_CHECKING:
     from guardian.models import Team, User
@@ -95,7 +95,7 @@ def forwarded_address(peer: str, forwarded_for: str) -> str:
     """
     found = _plain_address(peer)
     for text in reversed(forwarded_for.split(",")):
-        heard = _plain_address(text) if found in settings.TRUSTED_PROXIES else ""
+        heard = _plain_address(text) if is_trusted(found) else ""
         if not heard:
             break
         found = heard

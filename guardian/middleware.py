@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 
 from guardian import context, disk, metrics, tracing
 from guardian.errors import Forbidden, Invalid, ReadOnly
+from guardian.proxies import is_trusted
 
 
 class RequestContextMiddleware:
@@ -74,7 +75,7 @@ class ForwardedSchemeMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         peer = request.META.get("REMOTE_ADDR", "")
-        if peer in settings.TRUSTED_PROXIES and request.headers.get("X-Forwarded-Proto") == "https":
+        if is_trusted(peer) and request.headers.get("X-Forwarded-Proto") == "https":
             request.META["wsgi.url_scheme"] = "https"
         response = self.get_response(request)
         if request.is_secure():

@@ -29,7 +29,11 @@ SETTINGS = (
         "DATABASE_URL", "embedded", "PostgreSQL ≥ 15 with pgvector: postgres://user:pass@host/name"
     ),
     Setting("REDIS_URL", "embedded", "Redis for hints between processes; without one they poll"),
-    Setting("LEMNOS_SECRET_KEY", "`secrets/`", "signs sessions; the same on every host"),
+    Setting(
+        "LEMNOS_SECRET_KEY",
+        "`secrets/`",
+        "signs sessions, 32 characters or more; the same on every host",
+    ),
     Setting(
         "LEMNOS_TOKEN_PEPPERS", "`secrets/`", "`id:hex,…` newest first; the same on every host"
     ),
@@ -42,7 +46,11 @@ SETTINGS = (
         "localhost names",
         "further host names the web process answers to",
     ),
-    Setting("LEMNOS_TRUSTED_PROXIES", "none", "addresses whose forwarding headers are believed"),
+    Setting(
+        "LEMNOS_TRUSTED_PROXIES",
+        "none",
+        "addresses or networks whose forwarding headers are believed",
+    ),
     Setting(
         "LEMNOS_EGRESS_ALLOW",
         "none",
@@ -75,19 +83,11 @@ SETTINGS = (
         "container",
         "weakest isolation for untrusted code: container, bwrap+, bwrap",
     ),
-    Setting("SANDBOX_IMAGES", "none", "further images tools may name"),
-    Setting("SANDBOX_POOL_MIN", "2", "prepared containers kept for each image"),
-    Setting("SANDBOX_POOL_MAX", "8", "most prepared containers for each image"),
-    Setting("SANDBOX_REQUIRE_PATCHED_RUNC", "1", "0 accepts a runc with known escapes"),
-    Setting("TOOLS_SOLO_APPROVAL", "0", "1 lets one person approve their own tools"),
     Setting("LEMNOS_TOOL_SECRETS", "none", "secrets that tools may be given, by name"),
     Setting("EMBEDDING_PROVIDER", "local", "local or http"),
     Setting("EMBEDDING_URL", "none", "OpenAI-compatible embeddings endpoint"),
     Setting("EMBEDDING_MODEL", "none", "model name sent to that endpoint"),
     Setting("EMBEDDING_API_KEY", "none", "key for that endpoint"),
-    Setting("LLM_PROVIDER", "none", "provider of the language model for agents that use one"),
-    Setting("LLM_BASE_URL", "none", "its endpoint"),
-    Setting("LLM_MODEL", "none", "its model name"),
     Setting("LLM_API_KEY", "none", "its key"),
     Setting("SENTRY_DSN", "none", "where crashes are told: docs/recipes/observe.md"),
     Setting("OTEL_EXPORTER_OTLP_ENDPOINT", "none", "where spans go: docs/recipes/observe.md"),

@@ -60,3 +60,53 @@ def test_a_pepper_is_never_empty_nor_doubled(given, text):
 
     with pytest.raises(ImproperlyConfigured, match=f"^{NAME} "):
         reading.peppers(NAME, "")
+
+
+@pytest.mark.parametrize("text", ["99999", "0", "1" * 5000])
+def test_a_port_is_one_that_there_is(given, text):
+    given(text)
+
+    with pytest.raises(ImproperlyConfigured, match=f"^{NAME} .* 1 to 65535"):
+        reading.whole(NAME, 8000, lowest=1, highest=65535)
+
+
+def test_a_secret_is_long_or_not_there(given):
+    given("x" * 31)
+    with pytest.raises(ImproperlyConfigured, match=f"^{NAME} .*32"):
+        reading.secret(NAME, "")
+
+    given("x" * 32)
+    assert reading.secret(NAME, "") == "x" * 32
+    given("")
+    assert reading.secret(NAME, "") == ""
+
+
+def test_proxies_are_addresses_and_networks(given):
+    given("192.0.2.7, 10.0.0.0/8,fd00::/8")
+
+    assert reading.networks(NAME) == ["192.0.2.7/32", "10.0.0.0/8", "fd00::/8"]
+
+
+@pytest.mark.parametrize("text", ["proxy", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/8;1.2.3.4"])
+def test_a_proxy_that_is_no_address_is_refused(given, text):
+    given(text)
+
+    with pytest.raises(ImproperlyConfigured, match=f"^{NAME} ") as refusal:
+        reading.networks(NAME)
+    assert text not in str(refusal.value)
+
+
+@pytest.mark.parametrize("text", ["hush", "https://host/1", "https://hush@host", "ftp://k@host/1",
+                                  "https://hush@host:many/1", "https://hush@/1"])  # fmt: skip
+def test_a_place_for_crashes_has_its_form(given, text):
+    given(text)
+
+    with pytest.raises(ImproperlyConfigured, match=f"^{NAME} ") as refusal:
+        reading.sentry(NAME)
+    assert "hush" not in str(refusal.value)
+
+
+def test_a_place_for_crashes_is_read(given):
+    given("https://key@sentry.example.org/4")
+
+    assert reading.sentry(NAME) == "https://key@sentry.example.org/4"

@@ -82,3 +82,13 @@ def test_a_token_is_used_whatever_a_proxy_says_of_the_address(api, viewer, heade
 
     assert answer.status_code == 200
     assert ApiToken.objects.get(user=viewer.user).last_used_ip in {PROXY, "203.0.113.7"}
+
+
+@pytest.mark.parametrize(
+    ("peer", "believed"),
+    [("10.9.8.7", True), ("::ffff:10.9.8.7", True), ("11.0.0.1", False), ("", False)],
+)
+def test_a_network_of_proxies_is_believed_whole(settings, peer, believed):
+    settings.TRUSTED_PROXIES = ["10.0.0.0/8", "fd00::/8"]
+
+    assert (forwarded_address(peer, "203.0.113.5") == "203.0.113.5") is believed
