@@ -248,7 +248,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "PREPROCESSING_HOOKS": ["guardian.schema.api_only"],
     # Enums stay where they are used: names made up for shared ones change with every new field.
-    "POSTPROCESSING_HOOKS": ["guardian.schema.add_problem"],
+    "POSTPROCESSING_HOOKS": ["guardian.schema.add_stream", "guardian.schema.add_problem"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

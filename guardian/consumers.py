@@ -10,7 +10,7 @@ from guardian.errors import Forbidden
 from guardian.feed import HEARTBEAT_SECONDS, Feed, feed
 from guardian.feed_reads import encode
 from guardian.listeners import Frame, Listener, in_thread
-from guardian.live_socket import LiveConsumer
+from guardian.live_socket import LiveConsumer, known_query
 from guardian.reader import COME_BACK
 from guardian.sockets import Visitor, visitor_of
 
@@ -24,6 +24,7 @@ class EventConsumer(LiveConsumer):
     """
 
     not_understood = NOT_SO
+    understood = 'Say {"subscribe": ["events"]}, {"resume_from": 5} or {"type": "pong"}.'
     listener: Listener | None = None
     feed: Feed
 
@@ -83,8 +84,9 @@ def is_number(value: Any) -> bool:
 
 
 def _admit(scope: dict[str, Any]) -> Listener:
-    """Raises Unauthorized, Forbidden."""
+    """Raises Unauthorized, Forbidden, Invalid."""
     visitor: Visitor = visitor_of(scope)
+    known_query(scope, set())
     # Who may not read all events begins with none and subscribes to what they may.
     if not visitor.actor.scopes:
         raise Forbidden

@@ -51,17 +51,33 @@ class Topic:
 # `board` in `board:default` → the topic for what stands behind the colon, if the actor has it.
 Family = Callable[[Actor, str], Topic]
 _families: dict[str, Family] = {}
+_forms = {"agents": "agents", "events": "events", "events:": "events:<kind>", "metrics": "metrics"}
 
 
-def family(prefix: str) -> Callable[[Family], Family]:
-    """Register topics of an app above by the word before their colon."""
+def family(prefix: str, *, of: str) -> Callable[[Family], Family]:
+    """Register topics of an app above by the word before their colon; `of` names what follows."""
 
     def register(make: Family) -> Family:
         if _families.setdefault(prefix, make) is not make:
             raise RuntimeError(f"two families of topics are called {prefix}")
+        _forms[prefix] = f"{prefix}:<{of}>"
         return make
 
     return register
+
+
+def forms() -> list[str]:
+    """All topics as they are written."""
+    return [form for _, form in sorted(_forms.items())]
+
+
+def no_such_topic() -> Forbidden:
+    """What is unknown and what is another team's are refused alike."""
+    # Within the 123 bytes that a close frame has for its reason.
+    return Forbidden(
+        f"No such topic; known: {', '.join(forms())}.",
+        remedy="Name one of these, with an id or key of your own team.",
+    )
 
 
 def topics_of(actor: Actor, names: Any) -> tuple[Topic, ...]:
@@ -93,5 +109,5 @@ def _topic(actor: Actor, name: str) -> Topic:
         return Topic(name, "events:read", lambda notice: rest in notice.names)
     make = _families.get(head if colon else name)
     if make is None:
-        raise Forbidden("There is no such topic.")
+        raise no_such_topic()
     return make(actor, rest)

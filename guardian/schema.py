@@ -7,7 +7,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from rest_framework.pagination import BasePagination
 
-from guardian import examples, pages
+from guardian import examples, pages, stream_schema
 
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 # RFC 9457, with the members of Lemnos.
@@ -38,6 +38,11 @@ PROBLEM_SCHEMA = {
     "additionalProperties": True,
 }
 
+FAILURE = {
+    "description": "A problem; `code` says which. 429 and 503 carry Retry-After.",
+    "content": {"application/problem+json": {"schema": PROBLEM}},
+}
+
 
 class LemnosSchema(AutoSchema):
     """Names that cannot collide, the scope of each operation, and one shape of failure."""
@@ -52,10 +57,7 @@ class LemnosSchema(AutoSchema):
                 operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
             if self._key() in getattr(self.view, "version_required", frozenset()):
                 operation.setdefault("parameters", []).append(IF_MATCH)
-            operation["responses"]["default"] = {
-                "description": "A problem; `code` says which. 429 and 503 carry Retry-After.",
-                "content": {"application/problem+json": {"schema": PROBLEM}},
-            }
+            operation["responses"]["default"] = FAILURE
         return operation
 
     def get_operation_id(self) -> str:
@@ -169,6 +171,15 @@ class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
 def api_only(endpoints: list[Any]) -> list[Any]:
     """One path for each operation: shorter addresses of the same views are left out."""
     return [endpoint for endpoint in endpoints if endpoint[0].startswith("/api/v1/")]
+
+
+def add_stream(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """What is served beside Django's views."""
+    operation = stream_schema.stream_operation()
+    operation["responses"]["default"] = FAILURE
+    paths = {**result["paths"], stream_schema.PATH: {"get": operation}}
+    result["paths"] = dict(sorted(paths.items()))
+    return result
 
 
 def add_problem(result: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -44,6 +44,10 @@ def visitor_of(scope: dict[str, Any]) -> Visitor:
         address = forwarded_address(peer, headers.get(b"x-forwarded-for", ""))
         return Visitor(authenticate_token(text.strip(), address=address))
     origin = urlsplit(headers.get(b"origin", ""))
+    if not headers.get(b"origin"):
+        raise Unauthorized(
+            "No token was sent: send 'Authorization: Bearer lem_…', or a session from its own site."
+        )
     own = origin.scheme in {"http", "https"} and origin.netloc == headers.get(b"host", "")
     if not own or not origin.netloc:
         raise Unauthorized("A socket opened by another site is refused.")

@@ -22,6 +22,7 @@ from guardian.feed_reads import encode
 from guardian.foreign_errors import DatabaseUnavailable, MethodNotAllowed
 from guardian.identity import forwarded_address
 from guardian.listeners import Frame, Listener, in_thread
+from guardian.live_socket import REASONS
 from guardian.problems import PROBLEM, problem_body
 from guardian.reader import COME_BACK
 from guardian.sockets import Visitor, visitor_of
@@ -37,7 +38,7 @@ async def _stream(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["method"] != "GET":
             raise MethodNotAllowed
         verdict = await in_thread(_count, scope)
-        listener, after = await in_thread(_admit, scope)
+        listener, after = await in_thread(admit, scope)
         begin = _hello(await feed().join(listener), numbered=after is None)
     except (OperationalError, InterfaceError):
         await _refuse(scope, send, DatabaseUnavailable(), request_id)
@@ -96,7 +97,7 @@ def _admitted(scope: dict[str, Any]) -> Visitor:
         raise
 
 
-def _admit(scope: dict[str, Any]) -> tuple[Listener, int | None]:
+def admit(scope: dict[str, Any]) -> tuple[Listener, int | None]:
     """Who listens, to what, from where on. Raises Unauthorized, Forbidden, BadFilter."""
     headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
     own = headers.get(b"sec-fetch-site") == "same-origin" and b"origin" not in headers
@@ -180,9 +181,9 @@ async def _send_all(listener: Listener, source: Feed, send: Any) -> None:
     while found := await _next(listener, source):
         await _write(send, "".join(_event(f.type, f.text, f.seq) for f in found))
     # The reason of the end, as a socket's close code says it.
-    await _write(
-        send, _event("close", encode({"type": "close", "code": listener.close_code}), None)
-    )
+    code = listener.close_code
+    end = {"type": "close", "code": code, "reason": REASONS.get(code or 0, "")}
+    await _write(send, _event("close", encode(end), None))
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

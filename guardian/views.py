@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiYamlRenderer
 
-from guardian import context
+from guardian import context, feed_topics
 from guardian.error_book import entries
 from guardian.errors import BadFilter, DomainError, Unauthorized
 from guardian.models import Team, User
@@ -95,7 +95,12 @@ def home(request: HttpRequest) -> HttpResponse:
 def llms_txt(request: HttpRequest) -> HttpResponse:
     """What a language model needs to work here, by the form of llmstxt.org."""
     text = render_to_string(
-        "guardian/llms.txt", {"operations": _operations(), "errors": entries().values()}
+        "guardian/llms.txt",
+        {
+            "operations": _operations(),
+            "errors": entries().values(),
+            "topics": ", ".join(f"`{form}`" for form in feed_topics.forms()),
+        },
     )
     return HttpResponse(text, content_type="text/plain; charset=utf-8")
 

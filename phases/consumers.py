@@ -1,7 +1,6 @@
 """The board's socket: let somebody in, send them frames, hear what they look at."""
 
 from typing import Any
-from urllib.parse import parse_qs
 from uuid import UUID
 
 from django.urls import path
@@ -10,7 +9,7 @@ from guardian.authority import require_scope
 from guardian.consumers import is_number
 from guardian.errors import Forbidden
 from guardian.listeners import in_thread
-from guardian.live_socket import LiveConsumer
+from guardian.live_socket import LiveConsumer, known_query
 from guardian.sockets import Visitor, visitor_of
 from phases import frames
 from phases.hub import HEARTBEAT_SECONDS, SCOPE, Hub, Socket, hub
@@ -21,6 +20,7 @@ class BoardConsumer(LiveConsumer):
     """`/ws/board?workflow=key`: hello, then patches; `resume_from` fills what was missed."""
 
     not_understood = 1003
+    understood = 'Say {"resume_from": 5}, {"view": {"ticket": id}} or {"type": "pong"}.'
     socket: Socket | None = None
     hub: Hub
 
@@ -75,15 +75,16 @@ class BoardConsumer(LiveConsumer):
 
 
 def _admit(scope: dict[str, Any]) -> tuple[Visitor, Workflow]:
-    """Raises Unauthorized, Forbidden: an unknown board and a foreign one look the same."""
+    """Raises Unauthorized, Invalid, Forbidden: an unknown board and a foreign one look the same."""
     visitor = visitor_of(scope)
     require_scope(visitor.actor, SCOPE)
-    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    query = known_query(scope, {"workflow"})
     key = query.get("workflow", [""])[0]
     flows = Workflow.objects.for_team(visitor.actor.team_id)
     found = flows.filter(key=key).first() if "\x00" not in key else None
     if found is None:
-        raise Forbidden
+        keys = ", ".join(flows.order_by("key").values_list("key", flat=True))
+        raise Forbidden(f"Add ?workflow= with a board of your team: {keys}.")
     return visitor, found
 
 

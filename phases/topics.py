@@ -4,23 +4,22 @@ from typing import Any
 from uuid import UUID
 
 from guardian.authority import Actor
-from guardian.errors import Forbidden
-from guardian.feed_topics import Notice, Topic, family
+from guardian.feed_topics import Notice, Topic, family, no_such_topic
 from phases import frames
 from phases.models import Ticket, Workflow
 
 SCOPE = "tickets:read"
 
 
-@family("ticket")
+@family("ticket", of="id")
 def ticket_topic(actor: Actor, text: str) -> Topic:
     """`ticket:<id>`: what happens to it and to its tasks. Raises Forbidden for a foreign one."""
     try:
         pk = UUID(text)
     except ValueError as error:
-        raise Forbidden("There is no such topic.") from error
+        raise no_such_topic() from error
     if not Ticket.objects.filter(pk=pk, team_id=actor.team_id).exists():
-        raise Forbidden("There is no such topic.")
+        raise no_such_topic()
     wanted = str(pk)
 
     def takes(notice: Notice) -> bool:
@@ -30,12 +29,12 @@ def ticket_topic(actor: Actor, text: str) -> Topic:
     return Topic(f"ticket:{text}", SCOPE, takes)
 
 
-@family("board")
+@family("board", of="workflow")
 def board_topic(actor: Actor, key: str) -> Topic:
     """`board:<workflow>`: cards and columns as patches. Raises Forbidden for a foreign one."""
     flow = Workflow.objects.for_team(actor.team_id).filter(key=key).first()
     if flow is None:
-        raise Forbidden("There is no such topic.")
+        raise no_such_topic()
     workflow_id = flow.pk
 
     def patches(team: UUID, after: int, upto: int) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 
+from guardian import stream_schema
 from guardian.authority import ROLE_SCOPES
 from guardian.services import create_token
 from tests.config.world import World, make_world
@@ -141,6 +142,8 @@ def test_no_request_makes_a_server_error_or_an_answer_unlike_its_description(
     many = pytestconfig.getoption("--fuzz-examples")
     schema = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(public=True))
     operations = [result.ok() for result in schema.get_all_operations()]
+    # The stream is not Django's and does not end.
+    operations = [operation for operation in operations if operation.path != stream_schema.PATH]
     assert len(operations) > 80
 
     wrong = [

@@ -82,3 +82,14 @@ def test_models_are_told_what_there_is(client, db):
     assert text.startswith("# Lemnos\n")
     assert "- POST /api/v1/tickets (tickets:write)" in text
     assert "- lease_lost: " in text
+    assert "/ws/board?workflow=KEY" in text
+    assert "`board:<workflow>`" in text
+    assert "- GET /api/v1/events/stream (events:read)" in text
+
+
+def test_the_stream_is_described_with_what_it_takes_and_answers(document):
+    stream = document["paths"]["/api/v1/events/stream"]["get"]
+
+    assert [p["name"] for p in stream["parameters"]] == ["topics", "Last-Event-ID"]
+    assert "text/event-stream" in stream["responses"]["200"]["content"]
+    assert "`ticket:<id>`" in stream["parameters"][0]["description"]

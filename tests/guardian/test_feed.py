@@ -61,10 +61,10 @@ def headers_of(actor, *, origin="http://testserver", token=None) -> list[tuple[b
 class Wire:
     """The socket's other end, message by message as an ASGI server would pass them."""
 
-    def __init__(self, headers):
+    def __init__(self, headers, *, path="/ws/events", query="", extensions=None):
         scope = {
-            "type": "websocket", "path": "/ws/events", "query_string": b"", "headers": headers,
-            "subprotocols": [], "client": ("127.0.0.1", 1),
+            "type": "websocket", "path": path, "query_string": query.encode(), "headers": headers,
+            "subprotocols": [], "client": ("127.0.0.1", 1), "extensions": extensions or {},
         }  # fmt: skip
         self.app = ApplicationCommunicator(application, scope)
         self.heard: list[dict[str, Any]] = []
@@ -92,6 +92,7 @@ class Wire:
         while True:
             got = await self.app.receive_output(seconds)
             if got["type"] == "websocket.close":
+                self.reason = got.get("reason") or ""
                 return got["code"]
 
     def seqs(self) -> list[int]:
