@@ -47,6 +47,7 @@ class TokenViewSet(TeamViewSet):
 
     @extend_schema(request=TokenCreate, responses={201: TokenMade})
     def create(self, request: Request) -> Response:
+        """Make a token, of your own or of an agent; its text is in this answer and in no other."""
         fields = validated(TokenCreate, request.data)
         owner = None
         if "user" in fields:
@@ -67,6 +68,7 @@ class TokenViewSet(TeamViewSet):
     @extend_schema(responses=Myself)
     @action(detail=False, methods=["get"], url_path="self")
     def own(self, request: Request) -> Response:
+        """Who asks, in which team, and what they may."""
         actor = self.actor
         token = ApiToken.objects.filter(pk=actor.token_id).first() if actor.token_id else None
         return Response(
@@ -85,6 +87,7 @@ class TokenViewSet(TeamViewSet):
     @extend_schema(request=Reason, responses=TokenSerializer)
     @action(detail=True, methods=["post"])
     def revoke(self, request: Request, pk: UUID) -> Response:
+        """Revoke a token; within a second it opens nothing."""
         token = services.revoke_token(
             actor=self.actor, token_id=pk, **validated(Reason, request.data)
         )

@@ -47,7 +47,7 @@ def _named(*names: str) -> Q:
 
 
 class EventViewSet(TeamViewSet):
-    """What happened, in the order of its numbers."""
+    """What happened; a list has the newest first unless `ordering` says otherwise."""
 
     queryset = Event.objects.prefetch_related("deliveries")
     serializer_class = EventSerializer
@@ -70,6 +70,7 @@ class EventViewSet(TeamViewSet):
         "created_at": "created_at",
     }
     orderings = {"seq": "seq"}
+    whole_lists = frozenset({"export"})  # they take the filters, and no pages
 
     def page(self, rows: QuerySet[Any] | None = None) -> Page:
         query = self._query()

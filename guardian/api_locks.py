@@ -72,6 +72,7 @@ class LockViewSet(TeamViewSet):
     searched = ("resource_id",)
 
     def retrieve(self, request: Request, pk: UUID) -> Response:
+        """Show one lock with its holder and its line."""
         return Response(LockSerializer(self.get_object()).data)
 
     @extend_schema(
@@ -98,6 +99,7 @@ class LockViewSet(TeamViewSet):
     @extend_schema(request=LockRenew, responses=LeaseAnswer)
     @action(detail=True, methods=["post"])
     def renew(self, request: Request, pk: UUID) -> Response:
+        """Hold on to a lock for another lease."""
         lease = services.renew_lock(
             actor=self.actor, lock_id=pk, **validated(LockRenew, request.data)
         )
@@ -106,6 +108,7 @@ class LockViewSet(TeamViewSet):
     @extend_schema(request=LockRelease, responses=LockSerializer)
     @action(detail=True, methods=["post"])
     def release(self, request: Request, pk: UUID) -> Response:
+        """Give a lock back; whoever is next in line has it at once."""
         services.release_lock(actor=self.actor, lock_id=pk, **validated(LockRelease, request.data))
         return Response(LockSerializer(self.get_queryset().get(pk=pk)).data)
 
@@ -119,6 +122,7 @@ class LockViewSet(TeamViewSet):
     @extend_schema(parameters=STATUS_PARAMETERS, responses=StatusSerializer)
     @action(detail=False, methods=["get"])
     def status(self, request: Request) -> Response:
+        """Who holds a resource and who waits for it."""
         asked = validated(Resource, request.query_params.dict())
         found = services.lock_status(actor=self.actor, **asked)
         return Response(StatusSerializer(found).data)
@@ -140,6 +144,7 @@ class LockViewSet(TeamViewSet):
     @extend_schema(responses=GraphSerializer)
     @action(detail=False, methods=["get"])
     def graph(self, request: Request) -> Response:
+        """Holders and waiters as a graph, with the circles in it."""
         return Response(services.lock_graph(actor=self.actor))
 
     @extend_schema(request=ReleaseAll, responses=FreedSerializer)
@@ -148,7 +153,9 @@ class LockViewSet(TeamViewSet):
         """All locks and places of one task, instance or holder; others' need `locks:break`."""
         fields = validated(ReleaseAll, request.data)
         if sum(name in fields for name in ("task_id", "instance_id", "holder_id")) != 1:
-            raise errors.Invalid(path="task_id", reason="name one of task, instance and holder")
+            raise errors.Invalid(
+                path="task_id", reason="send one of task_id, instance_id and holder_id"
+            )
         freed = services.release_all(actor=self.actor, **fields)
         return Response(FreedSerializer(freed).data)
 

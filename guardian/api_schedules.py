@@ -87,6 +87,7 @@ class ScheduleViewSet(TeamViewSet):
 
     @extend_schema(request=ScheduleCreate, responses={201: ScheduleSerializer})
     def create(self, request: Request) -> Response:
+        """Let an event come by the clock."""
         schedule = services.create_schedule(
             actor=self.actor, **validated(ScheduleCreate, request.data)
         )
@@ -94,10 +95,12 @@ class ScheduleViewSet(TeamViewSet):
 
     @extend_schema(request=ScheduleCreate, responses=ScheduleSerializer)
     def update(self, request: Request, pk: UUID) -> Response:
+        """Replace a schedule; what is left out goes back to its default."""
         return self._changed(pk, validated(ScheduleCreate, request.data))
 
     @extend_schema(request=SchedulePatch, responses=ScheduleSerializer)
     def partial_update(self, request: Request, pk: UUID) -> Response:
+        """Change some fields of a schedule; another time counts from now."""
         return self._changed(pk, validated(SchedulePatch, request.data))
 
     def _changed(self, pk: UUID, changes: dict[str, Any]) -> Response:
@@ -108,6 +111,7 @@ class ScheduleViewSet(TeamViewSet):
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, pk: UUID) -> Response:
+        """Delete a schedule; what it told stays."""
         services.delete_schedule(actor=self.actor, schedule_id=pk, version=self.version())
         return Response(status=204)
 

@@ -11,6 +11,13 @@ from croniter import CroniterBadDateError, croniter
 from guardian.errors import Invalid
 
 LONGEST = 100
+_FIELDS = {
+    "minute": "0 to 59",
+    "hour": "0 to 23",
+    "day of the month": "1 to 31",
+    "month": "1 to 12 or jan to dec",
+    "day of the week": "0 to 7 or sun to sat",
+}
 # croniter's own words for a time of its choice, another one each time it is asked.
 _BY_CHANCE = re.compile(r"(?i)(?<![a-z])[rh](?![a-z])")
 
@@ -18,8 +25,16 @@ _BY_CHANCE = re.compile(r"(?i)(?<![a-z])[rh](?![a-z])")
 def check(cron: str, zone: str) -> None:
     """Raises Invalid for what is no line of five fields, never comes, or names no zone."""
     zone_of(zone)
-    well_formed = len(cron) <= LONGEST and len(cron.split()) == 5 and not _BY_CHANCE.search(cron)
-    if not well_formed or not croniter.is_valid(cron):
+    fields = cron.split()
+    if len(cron) > LONGEST or len(fields) != 5:
+        raise Invalid(path="cron", reason="must be five fields, such as 0 */6 * * *")
+    for number, (name, span) in enumerate(_FIELDS.items()):
+        alone = " ".join(fields[number] if at == number else "*" for at in range(5))
+        if _BY_CHANCE.search(fields[number]) or not croniter.is_valid(alone):
+            raise Invalid(
+                path="cron", reason=f"{fields[number]!r} is no {name}: {span}, with * , - and /"
+            )
+    if not croniter.is_valid(cron):
         raise Invalid(path="cron", reason="must be five fields, such as 0 */6 * * *")
     if next_after(cron, zone, datetime.now(UTC)) is None:
         raise Invalid(path="cron", reason="names a day that never comes")

@@ -88,6 +88,7 @@ class AddressNotAllowed(Unauthorized):
     """This token may not be used from this address."""
 
     code = "ip_not_allowed"
+    remedy = "Use it from an address it allows, or ask its maker for one that allows yours."
 
 
 class Forbidden(DomainError):

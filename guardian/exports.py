@@ -31,7 +31,7 @@ def in_order(rows: "QuerySet[Event]") -> Iterator[Event]:
 def jsonl(events: Iterable[Event]) -> Iterator[bytes]:
     """One event a line, with all that its hash covers."""
     for event in events:
-        yield audit.line_of(event).encode()
+        yield audit.exported_line(event).encode()
 
 
 def csv_rows(events: Iterable[Event]) -> Iterator[bytes]:

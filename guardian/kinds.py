@@ -1,6 +1,7 @@
 """Names of events: which are Lemnos's own, which the world outside may use, which match."""
 
 import re
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -78,3 +79,28 @@ def patterns_for(*kinds: str | None) -> list[str]:
         found.append(kind)
         found += [".".join(words[:end]) + ".*" for end in range(len(words) - 1, 0, -1)]
     return list(dict.fromkeys(found))
+
+
+@cache
+def known_patterns() -> frozenset[str]:
+    """All that may be written to mean events of our own, beside `*`."""
+    return frozenset(patterns_for(*own_kinds(), *own_aliases()))
+
+
+def is_known(pattern: str) -> bool:
+    """Whether a pattern means events that Lemnos tells."""
+    return pattern == "*" or pattern in known_patterns()
+
+
+def is_outside_name(pattern: str) -> bool:
+    """Whether it could mean events from outside: two or three words, none of ours first."""
+    family = pattern.endswith(".*")
+    words = pattern.removesuffix(".*").split(".")
+    fits = len(words) in ((1, 2) if family else (2, 3))
+    return fits and words[0] not in APP_LABELS
+
+
+def nearest_known(pattern: str) -> str | None:
+    """What of our own it is a slip of the pen for."""
+    known = sorted(known_patterns())
+    return next(iter(get_close_matches(pattern, known, n=1, cutoff=0.88)), None)

@@ -189,6 +189,10 @@ def _beyond(keys: Sequence[_Key], values: Sequence[Any]) -> Q:
 # What OpenAPI says about it
 
 
+# Parameters that ask for a page; the others say which rows.
+PAGING = frozenset({"ordering", "limit", "cursor", "total"})
+
+
 def parameters(
     model: type[Model],
     *,

@@ -9,6 +9,7 @@ import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.db import DataError, OperationalError, transaction
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
+from django.urls import Resolver404, resolve
 from psycopg.errors import QueryCanceled
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
@@ -182,6 +183,21 @@ def problem_response(
     return JsonResponse(body, status=status, content_type=PROBLEM)
 
 
+_NUMBERED = re.compile(r"(/api/v1/[a-z-]+)/(?:[A-Za-z]{1,10}-)?(\d{1,9})")
+
+
+def _row_by_number(path: str) -> str:
+    """What helps whoever wrote a row's number, as people do, where its id belongs; or nothing."""
+    found = _NUMBERED.match(path)
+    try:
+        view = getattr(resolve(found[1]).func, "cls", None) if found else None
+    except Resolver404:
+        view = None
+    if found is None or "number" not in getattr(view, "filters", {}):
+        return ""
+    return f"Use its id, a UUID: GET {found[1]}?number={found[2]} finds it by its number."
+
+
 def foreign_problem(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """A failure that no API view answered, such as an unknown URL, in the API's shape."""
     status = response.status_code
@@ -190,7 +206,9 @@ def foreign_problem(request: HttpRequest, response: HttpResponseBase) -> HttpRes
     kind = _by_status(status)
     remedy = kind.remedy
     if status == 404:
-        remedy = "Look at /api/docs: addresses begin with one slash and end without one."
+        remedy = _row_by_number(request.path) or (
+            "Look at /api/docs: addresses begin with one slash and end without one."
+        )
     answer = problem_response(
         request,
         code=kind.code,

@@ -5,6 +5,7 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import get_doc
 from rest_framework.pagination import BasePagination
 
 from guardian import examples, pages, stream_schema
@@ -38,6 +39,8 @@ PROBLEM_SCHEMA = {
     "additionalProperties": True,
 }
 
+INHERITED = frozenset({"list", "retrieve"})
+LONGEST_SUMMARY = 110
 FAILURE = {
     "description": "A problem; `code` says which. 429 and 503 carry Retry-After.",
     "content": {"application/problem+json": {"schema": PROBLEM}},
@@ -65,6 +68,35 @@ class LemnosSchema(AutoSchema):
         path = re.sub(r"[^a-z0-9]+", "_", self.path.removeprefix("/api/v1").lower()).strip("_")
         return f"{path}_{getattr(self.view, 'action', None) or self.method.lower()}"
 
+    def get_summary(self) -> str | None:
+        """What is done, in one line of its own: `said` of the route, or the action's first line."""
+        said = getattr(self.view, "said", "") or self._own_words().split("\n\n")[0]
+        line = " ".join(said.split())
+        # The line under a list of operations: further sentences belong to the description.
+        line = line if len(line) <= LONGEST_SUMMARY else line.split(". ")[0]
+        return line.rstrip(".") or None
+
+    def get_description(self) -> str:
+        words = self._own_words()
+        about = get_doc(type(self.view))
+        is_inherited = self._key() in INHERITED and words == self._row_words()
+        return f"{words} {about}".strip() if is_inherited else words or about
+
+    def _own_words(self) -> str:
+        """What the action's own docstring says, or what a list or one row of these always is."""
+        own: str = get_doc(getattr(self.view, self._key(), None))
+        return own or self._row_words() or get_doc(type(self.view))
+
+    def _row_words(self) -> str:
+        """For the two actions that sets of rows inherit."""
+        queryset = getattr(self.view, "queryset", None)
+        if queryset is None or self._key() not in INHERITED:
+            return ""
+        names = queryset.model._meta
+        if self._key() == "list":
+            return f"List {names.verbose_name_plural}."
+        return f"Show one {names.verbose_name}."
+
     def _get_serializer_name(self, *args: Any, **kwargs: Any) -> str:
         """The app is part of a shape's name: two apps may each have an Execution."""
         name: str = super()._get_serializer_name(*args, **kwargs)
@@ -88,18 +120,18 @@ class LemnosSchema(AutoSchema):
 
     def _get_filter_parameters(self) -> list[dict[str, Any]]:
         """How a list may be asked, from what its view declares."""
-        if not self._is_paged():
-            return []
         view: Any = self.view
-        return list(
-            pages.parameters(
-                view.queryset.model,
-                filters=view.filters,
-                search=view.searched,
-                orderings=view.orderings,
-                default=view.default_ordering,
-            )
+        is_whole = self._key() in getattr(view, "whole_lists", frozenset())
+        if not (self._is_paged() or is_whole):
+            return []
+        found = pages.parameters(
+            view.queryset.model,
+            filters=view.filters,
+            search=view.searched,
+            orderings=view.orderings,
+            default=view.default_ordering,
         )
+        return [each for each in found if not is_whole or each["name"] not in pages.PAGING]
 
     def _get_paginator(self) -> Any:
         if self._key() in getattr(self.view, "bare_arrays", frozenset()):

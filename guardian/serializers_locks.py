@@ -14,7 +14,10 @@ PRIORITY_WORDS = {number: word for word, number in PRIORITIES.items()}
 
 class Resource(StrictSerializer):
     resource_type = serializers.RegexField(
-        r"^[A-Za-z0-9_.-]+\Z", max_length=50, help_text="What kind of thing, such as `device`."
+        r"^[A-Za-z0-9_.-]+\Z",
+        max_length=50,
+        help_text="What kind of thing, such as `device`.",
+        error_messages={"invalid": "Must be made of A-Z, a-z, 0-9, _, . and -."},
     )
     resource_id = serializers.CharField(max_length=200, trim_whitespace=False)
 

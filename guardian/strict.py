@@ -62,6 +62,10 @@ def _faults(field: Any, value: Any, path: str) -> Iterator[tuple[str, str]]:
         for index, item in enumerate(value):
             yield from _faults(field.child, item, f"{path}[{index}]")
     elif value is not None:
+        if type(field) is serializers.ChoiceField and isinstance(value, str):
+            known = [str(key) for key in field.choices]
+            if value not in known and not (value == "" and field.allow_blank):
+                yield path, f"Must be one of {', '.join(known)}."
         for kinds, types, message in _TYPES:
             # To Python a truth value is a number; to JSON it is not.
             fits = isinstance(value, types) and (bool in types or not isinstance(value, bool))

@@ -48,11 +48,6 @@ def check_url(url: str) -> Target:
         raise EgressRefused("The address cannot be read as a URL.") from error
     if parts.scheme not in USUAL_PORTS:
         raise EgressRefused("The address must begin with https://.")
-    if parts.scheme == "http" and not settings.WEBHOOK_HTTP:
-        raise EgressRefused(
-            "Plain http is not allowed here.",
-            remedy="Use https, or set LEMNOS_WEBHOOK_HTTP=1.",
-        )
     if "@" in parts.netloc:
         raise EgressRefused("The address holds a user name or password.")
     host, literal = _host(parts.hostname or "", bracketed="[" in parts.netloc)
@@ -64,7 +59,7 @@ def check_url(url: str) -> Target:
         + (f"?{quote(parts.query, safe=_SAFE)}" if parts.query else ""),
         literal=literal,
     )
-    _check_port(target)
+    _check_way(target)
     if literal is not None:
         check_address(target, literal)
     return target
@@ -98,13 +93,41 @@ def _host(name: str, *, bracketed: bool) -> tuple[str, Address | None]:
     return name, None
 
 
-def _check_port(target: Target) -> None:
+def _check_way(target: Target) -> None:
+    """Scheme and port, both at once: who is told of one alone comes back for the other."""
     opened = {entry.port for entry in allowances(settings.EGRESS_ALLOW)}
+    faults = []
+    if _is_closed_http(target):
+        faults.append("Plain http is not allowed here.")
     if not target.usual and target.port not in opened:
-        raise EgressRefused(
-            f"Port {target.port} is not allowed: {target.scheme} goes to port"
-            f" {USUAL_PORTS[target.scheme]}."
-        )
+        usual = USUAL_PORTS[target.scheme]
+        faults.append(f"Port {target.port} is not allowed: {target.scheme} goes to port {usual}.")
+    if faults:
+        raise EgressRefused(" ".join(faults), remedy=_way_in(target, target.literal))
+
+
+def _is_closed_http(target: Target) -> bool:
+    return target.scheme == "http" and not settings.WEBHOOK_HTTP
+
+
+def _way_in(target: Target, address: Address | None) -> str:
+    """Every setting that opens this target, written out."""
+    needed = ["LEMNOS_WEBHOOK_HTTP=1"] if _is_closed_http(target) else []
+    if not target.usual or (address is not None and not is_public(address)):
+        needed.append(f"LEMNOS_EGRESS_ALLOW={_entry(target, address)}")
+    return (
+        f"Have an operator set {' and '.join(needed)} (commas separate several networks) and"
+        " restart, or give an https address on the public internet."
+    )
+
+
+def _entry(target: Target, address: Address | None) -> str:
+    if address is None:
+        known = {"localhost": f"127.0.0.1:{target.port},[::1]:{target.port}"}
+        return known.get(target.host, f"<its address>:{target.port}")
+    if target.usual:
+        return str(address)
+    return f"[{address}]:{target.port}" if address.version == 6 else f"{address}:{target.port}"
 
 
 def check_address(target: Target, address: Address) -> None:
@@ -116,4 +139,9 @@ def check_address(target: Target, address: Address) -> None:
             return
     where = f"{target.host} is at {address}" if target.literal is None else f"{address}"
     reason = "which is no public address" if target.usual else f"where port {target.port} is closed"
-    raise EgressRefused(f"{where}, {reason}.", address=str(address), port=target.port)
+    raise EgressRefused(
+        f"{where}, {reason}.",
+        remedy=_way_in(target, address),
+        address=str(address),
+        port=target.port,
+    )

@@ -147,7 +147,7 @@ def _operations() -> list[dict[str, str]]:
             "method": method.upper(),
             "path": path,
             "scope": operation.get("x-scope", ""),
-            "summary": " ".join(operation.get("description", "").split("\n\n")[0].split()),
+            "summary": operation["summary"],
         }
         for path, methods in sorted(paths.items())
         for method, operation in methods.items()

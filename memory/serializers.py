@@ -18,7 +18,11 @@ class EvidenceItem(StrictSerializer):
 
     label = serializers.CharField(max_length=100)  # type: ignore[assignment]  # a field's name
     id = serializers.CharField(max_length=100)
-    sha256 = serializers.RegexField(r"^[0-9a-f]{64}$", required=False)
+    sha256 = serializers.RegexField(
+        r"^[0-9a-f]{64}$",
+        required=False,
+        error_messages={"invalid": "Must be 64 digits of 0-9 and a-f."},
+    )
 
 
 class ErrorPattern(StrictSerializer):

@@ -65,7 +65,7 @@ def _claimed(claim: Any, lease_seconds: int) -> dict[str, Any]:
 
 
 class ClaimView(TeamView):
-    """Take work: an empty list means there is none now."""
+    """Claim work: an empty list means there is none now."""
 
     scopes = {"post": "tasks:work"}
     own_once = frozenset({"post"})
@@ -90,7 +90,7 @@ class ClaimView(TeamView):
 
 
 class ClaimOneView(TeamView):
-    """Take this one task."""
+    """Claim this one task."""
 
     scopes = {"post": "tasks:work"}
     own_once = frozenset({"post"})
@@ -139,7 +139,7 @@ def _of_before(ticket_id: UUID) -> list[UUID]:
 
 
 class HeartbeatView(TeamView):
-    """I am still at it."""
+    """Extend the lease of a task: its holder is still at it."""
 
     scopes = {"post": "tasks:work"}
 
@@ -161,7 +161,7 @@ class HeartbeatView(TeamView):
 
 
 class CompleteView(TeamView):
-    """It is done; with `claim_next`, the next task comes with the answer.
+    """Complete a task; with `claim_next`, the next one comes with the answer.
 
     `next` is as a claim's answer; its `refused` {code, detail} says why there is none, for the
     completion stands whatever becomes of the claim.
@@ -202,7 +202,7 @@ class CompleteView(TeamView):
 
 
 class FailView(TeamView):
-    """It went wrong."""
+    """Say that a task went wrong; it is tried again where that may help."""
 
     scopes = {"post": "tasks:work"}
     own_once = frozenset({"post"})
@@ -232,7 +232,7 @@ class FailView(TeamView):
 
 
 class ReleaseView(TeamView):
-    """Somebody else may have it."""
+    """Give a task back: somebody else may have it."""
 
     scopes = {"post": "tasks:work"}
     own_once = frozenset({"post"})

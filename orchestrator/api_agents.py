@@ -78,21 +78,25 @@ class InstanceViewSet(TeamViewSet):
     @extend_schema(request=Why, responses=InstanceSerializer)
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, pk: UUID) -> Response:
+        """Let an agent end what it does and give it nothing new."""
         return self._moved(services.pause_agent, pk)
 
     @extend_schema(request=Why, responses=InstanceSerializer)
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: UUID) -> Response:
+        """Give a paused agent work again."""
         return self._moved(services.resume_agent, pk)
 
     @extend_schema(request=Why, responses=InstanceSerializer)
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, pk: UUID) -> Response:
+        """Stop an agent."""
         return self._moved(services.stop_agent, pk)
 
     @extend_schema(request=Why, responses=InstanceSerializer)
     @action(detail=True, methods=["post"])
     def start(self, request: Request, pk: UUID) -> Response:
+        """Start a stopped agent."""
         return self._moved(services.start_agent, pk)
 
     def _moved(self, service: Any, pk: UUID) -> Response:
@@ -131,6 +135,7 @@ class RuntimeSwitchView(TeamView):
 
     scopes = {"post": "runtime:operate"}
     running = True
+    said = ""
 
     @extend_schema(request=Why, responses=OpenApiTypes.OBJECT)
     def post(self, request: Request) -> Response:

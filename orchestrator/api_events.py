@@ -72,7 +72,7 @@ class TypesAnswer(serializers.Serializer[None]):
 
 
 class PublishView(TeamView):
-    """Tell what happened."""
+    """Publish an event from outside."""
 
     scopes = {"post": SCOPE}
 
@@ -105,7 +105,7 @@ class _Alarm(TeamView):
 
 
 class BlackscreenView(_Alarm):
-    """A device shows nothing."""
+    """Tell that a device shows nothing."""
 
     kind, priority = "alert.blackscreen", "critical"
 
@@ -116,7 +116,7 @@ class BlackscreenView(_Alarm):
 
 
 class DeviceOfflineView(_Alarm):
-    """A device is away."""
+    """Tell that a device is away."""
 
     kind, priority = "alert.device_offline", "high"
 
@@ -126,7 +126,7 @@ class DeviceOfflineView(_Alarm):
 
 
 class DeployedView(_Alarm):
-    """A build went somewhere."""
+    """Tell that a build was deployed."""
 
     kind, priority = "build.deployed", "high"
 

@@ -158,6 +158,7 @@ class PatternViewSet(TeamViewSet):
 
     @extend_schema(parameters=[VERSION], responses=PatternDetailSerializer)
     def retrieve(self, request: Request, slug: str) -> Response:  # type: ignore[override]  # by slug
+        """Show a pattern: the published version, or the one that is asked for."""
         pattern = self._found(slug)
         headers = {"ETag": etag_of(pattern)}
         return Response(PatternDetailSerializer(pattern).data, headers=headers)
@@ -241,6 +242,7 @@ class RunViewSet(TeamViewSet):
 
     @extend_schema(responses=RunDetailSerializer)
     def retrieve(self, request: Request, pk: UUID) -> Response:
+        """Show a run with its result, or what went wrong."""
         return Response(RunDetailSerializer(self._run()).data)
 
     @extend_schema(responses=StepSerializer(many=True))

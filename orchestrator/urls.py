@@ -11,8 +11,18 @@ runtime.register("executions", api_agents.ExecutionViewSet, "agent-execution")
 
 runtime_urls: list[URLPattern | URLResolver] = [
     path("status", api_agents.RuntimeStatusView.as_view(), name="runtime-status"),
-    path("start", api_agents.RuntimeSwitchView.as_view(running=True), name="runtime-start"),
-    path("stop", api_agents.RuntimeSwitchView.as_view(running=False), name="runtime-stop"),
+    path(
+        "start",
+        api_agents.RuntimeSwitchView.as_view(running=True, said="Start placing work again"),
+        name="runtime-start",
+    ),
+    path(
+        "stop",
+        api_agents.RuntimeSwitchView.as_view(
+            running=False, said="Stop placing work; what runs goes on"
+        ),
+        name="runtime-stop",
+    ),
     path("", include(runtime.urls)),
 ]
 

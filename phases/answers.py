@@ -20,7 +20,9 @@ class GateStatusAnswer(serializers.Serializer[None]):
     missing_artifacts = serializers.ListField(child=serializers.CharField())
     blocking_reasons = serializers.ListField(child=serializers.CharField())
     validation_status = serializers.CharField(
-        help_text="not_configured, blocked, waiting_tasks, waiting_checks or ready: what decided."
+        help_text="Which question decided: not_configured (there is no gate), blocked (a document"
+        " is missing), waiting_tasks, waiting_checks, or ready (all was there to be judged;"
+        " whether it is good enough, requirements_met says)."
     )
 
 

@@ -80,11 +80,13 @@ class TicketViewSet(TeamViewSet):
 
     @extend_schema(request=TicketCreate, responses={201: TicketSerializer})
     def create(self, request: Request) -> Response:
+        """Open a ticket in a workflow; its first task is made with it."""
         ticket = services.open_ticket(actor=self.actor, **validated(TicketCreate, request.data))
         return _ticket_response(ticket.pk, 201)
 
     @extend_schema(request=TicketPatch, responses=TicketSerializer)
     def partial_update(self, request: Request, pk: UUID) -> Response:
+        """Change a ticket; another source lets it begin anew."""
         version = self.version()
         changes = validated(TicketPatch, request.data)
         services.update_ticket(actor=self.actor, ticket_id=pk, version=version, changes=changes)
@@ -93,6 +95,7 @@ class TicketViewSet(TeamViewSet):
     @extend_schema(request=Transition, responses=TransitionAnswer)
     @action(detail=True, methods=["post"])
     def transition(self, request: Request, pk: UUID) -> Response:
+        """Move a ticket to another phase, if its gate passes."""
         body = validated(Transition, request.data)
         version = self.version()
         try:
@@ -119,6 +122,7 @@ class TicketViewSet(TeamViewSet):
     @extend_schema(responses=HistorySerializer(many=True))
     @action(detail=True, methods=["get"])
     def history(self, request: Request, pk: UUID) -> Response:
+        """Every move of a ticket: from, to, by whom and why."""
         rows = (
             self.get_object()
             .history.select_related("from_phase", "to_phase", "transitioned_by")
@@ -129,6 +133,7 @@ class TicketViewSet(TeamViewSet):
     @extend_schema(request=PhaseQuestion, responses=GateAnswer)
     @action(detail=True, methods=["post"], url_path="validate-gate")
     def validate_gate(self, request: Request, pk: UUID) -> Response:
+        """Ask a gate and keep its answer, requirement by requirement."""
         result, outcome = services.validate_gate(
             actor=self.actor, ticket_id=pk, **validated(PhaseQuestion, request.data)
         )
@@ -145,6 +150,7 @@ class TicketViewSet(TeamViewSet):
     @extend_schema(responses=GateStatusAnswer)
     @action(detail=True, methods=["get"], url_path="gate-status")
     def gate_status(self, request: Request, pk: UUID) -> Response:
+        """What the phase still misses; nothing is stored."""
         from phases.gates import evaluate
 
         outcome = evaluate(self.get_object())
@@ -161,6 +167,7 @@ class TicketViewSet(TeamViewSet):
     @extend_schema(responses=ArtifactSerializer(many=True))
     @action(detail=True, methods=["get"])
     def artifacts(self, request: Request, pk: UUID) -> Response:
+        """The evidence of a ticket, the first 200."""
         rows = (
             self.get_object()
             .artifacts.select_related("phase", "collected_by", "verified_by")
@@ -171,6 +178,7 @@ class TicketViewSet(TeamViewSet):
     @extend_schema(request=ArtifactCreate, responses={201: ArtifactSerializer})
     @artifacts.mapping.post
     def add_artifact(self, request: Request, pk: UUID) -> Response:
+        """Hand evidence in; the same again answers 200 with the first."""
         artifact, new = services.add_artifact(
             actor=self.actor, ticket_id=pk, **validated(ArtifactCreate, request.data)
         )
@@ -179,6 +187,7 @@ class TicketViewSet(TeamViewSet):
     @extend_schema(request=Verdict, responses=ArtifactSerializer)
     @action(detail=True, methods=["post"], url_path="artifacts/<uuid:artifact_id>/verify")
     def verify(self, request: Request, pk: UUID, artifact_id: UUID) -> Response:
+        """Confirm or reject evidence of somebody else."""
         artifact = services.verify_artifact(
             actor=self.actor,
             ticket_id=pk,
@@ -190,6 +199,7 @@ class TicketViewSet(TeamViewSet):
     @extend_schema(request=Reason, responses=TicketSerializer)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: UUID) -> Response:
+        """Call a ticket off with its open tasks."""
         services.cancel_ticket(actor=self.actor, ticket_id=pk, **validated(Reason, request.data))
         return _ticket_response(pk)
 
@@ -224,6 +234,7 @@ class TaskViewSet(TeamViewSet):
 
     @extend_schema(request=TaskCreate, responses={201: TaskSerializer})
     def create(self, request: Request) -> Response:
+        """Add a task to a ticket."""
         body: dict[str, Any] = validated(TaskCreate, request.data)
         ticket = (
             Ticket.objects.select_related("phase", "team")
@@ -238,6 +249,7 @@ class TaskViewSet(TeamViewSet):
     @extend_schema(request=CancelTask, responses=TaskSerializer)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: UUID) -> Response:
+        """Call a task off; a running one hears of it with its next heartbeat."""
         task = services.cancel_task(
             actor=self.actor, task_id=pk, **validated(CancelTask, request.data)
         )
@@ -246,6 +258,7 @@ class TaskViewSet(TeamViewSet):
     @extend_schema(request=Reason, responses=TaskSerializer)
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: UUID) -> Response:
+        """Put a failed task up again, and its ticket back to work."""
         task = services.retry_task(actor=self.actor, task_id=pk, **validated(Reason, request.data))
         return Response(TaskSerializer(task).data)
 

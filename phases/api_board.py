@@ -1,7 +1,7 @@
 """The REST API of the board: what it shows, further cards, moves by hand."""
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -17,13 +17,21 @@ class BoardView(TeamView):
 
     scopes = {"get": "tickets:read"}
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "workflow", str, description="The key of a workflow; by default the team's first."
+            )
+        ],
+        responses=OpenApiTypes.OBJECT,
+    )
     def get(self, request: Request) -> Response:
         key = request.query_params.get("workflow", "")
         flows = Workflow.objects.for_team(actor_of(request).team_id)
         flow = flows.filter(key=key).first() if key else flows.filter(is_default=True).first()
         if flow is None:
-            raise errors.NotFound("There is no such workflow.")
+            keys = ", ".join(flows.order_by("key").values_list("key", flat=True))
+            raise errors.NotFound(f"There is no such workflow; your team has {keys}.")
         return Response(board.snapshot(flow))
 
 

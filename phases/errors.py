@@ -64,7 +64,8 @@ class TaskNotClaimable(DomainError):
     """This task cannot be claimed now."""
 
     code = "not_claimable"
-    remedy = "See `waiting` for what it waits for."
+    remedy = "Claim without an id for work that is ready; `waiting` says what this task waits for."
+    example = {"waiting": [{"code": "state", "detail": "“Look” is completed."}]}
 
 
 class NoCapableAgent(DomainError):

@@ -148,7 +148,12 @@ class TaskCreate(StrictSerializer):
     title = serializers.CharField(max_length=500)
     description = serializers.CharField(max_length=65536, required=False, allow_blank=True)
     required_capabilities = serializers.ListField(
-        child=serializers.RegexField(r"^[A-Za-z0-9_.:-]{1,64}$"), required=False, max_length=20
+        child=serializers.RegexField(
+            r"^[A-Za-z0-9_.:-]{1,64}$",
+            error_messages={"invalid": "Must be 1 to 64 of A-Z, a-z, 0-9, _, ., : and -."},
+        ),
+        required=False,
+        max_length=20,
     )
     timeout_seconds = serializers.IntegerField(min_value=1, max_value=86400, required=False)
     max_retries = serializers.IntegerField(min_value=0, max_value=10, required=False)

@@ -62,7 +62,9 @@ def _refusal(
         refusal = TicketClosed(status=ticket.status)
         return refusal.code, [refusal.detail], refusal.remedy_text
     if phase.key not in edges:
-        return "illegal_transition", [f"{ticket.phase.name} does not lead to {phase.name}."], ""
+        ways = ", ".join(sorted(edges)) or "nowhere"
+        said = f"{ticket.phase.name} does not lead to {phase.name}."
+        return "illegal_transition", [said], f"From here it may go to: {ways}."
     if kind == PhaseHistory.Kind.FORWARD and not gate.passed:
         return GateNotPassed.code, gate.reasons, GateNotPassed.remedy
     if phase.kind == Phase.Kind.DONE and busy:

@@ -122,6 +122,21 @@ def _held(task: Task, now: datetime) -> Why:
     return Why("info", "Working", f"{name} is at “{task.title}”{note}")
 
 
+def not_claimable(task: Task, *, capabilities: list[str], now: datetime) -> list[dict[str, str]]:
+    """What a task waits for that cannot be claimed, for programs: [{code, detail}]."""
+    ticket = task.ticket
+    if task.status not in {Task.Status.PENDING, Task.Status.NEEDS_WORK}:
+        state = task.get_status_display().lower()
+        return [{"code": "state", "detail": f"“{task.title}” is {state}."}]
+    if not ticket.is_open or ticket.is_blocked:
+        state = "blocked" if ticket.is_blocked else ticket.get_status_display().lower()
+        return [{"code": f"ticket_{state}", "detail": f"Its ticket is {state}."}]
+    if lacking := sorted(set(task.required_capabilities) - set(capabilities)):
+        text = f"It needs {', '.join(lacking)}, which this claim does not offer."
+        return [{"code": NoCapableAgent.code, "detail": text}]
+    return [{"code": task.dispatch_note or "waiting", "detail": _waiting(ticket, task, now).text}]
+
+
 def _waiting(ticket: Ticket, task: Task, now: datetime) -> Why:
     if task.deps_left:
         text = f"“{task.title}” begins by itself when {task.deps_left} other tasks are completed."

@@ -118,7 +118,7 @@ class FileViewSet(TeamViewSet):
 
     @extend_schema(responses={(200, "*/*"): OpenApiTypes.BINARY})
     def content(self, request: Request, pk: UUID) -> HttpResponse:
-        """The bytes, always as an attachment."""
+        """Download a file: the bytes, always as an attachment."""
         artifact, content = services.open_file(team_id=self.actor.team_id, file_id=pk)
         response = HttpResponse(content, content_type=artifact.media_type)
         response["Content-Disposition"] = (
@@ -129,11 +129,13 @@ class FileViewSet(TeamViewSet):
         return response
 
     def meta(self, request: Request, pk: UUID) -> Response:
+        """Name, size, type and hash of a file, without its bytes."""
         row = services.file_row(team_id=self.actor.team_id, file_id=pk)
         return Response(FileSerializer(row).data)
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, pk: UUID) -> Response:
+        """Delete a file that nothing needs any more."""
         services.delete_file(actor=self.actor, file_id=pk)
         return Response(status=204)
 
@@ -266,19 +268,19 @@ class ExecutionViewSet(TeamViewSet):
 
     @extend_schema(responses=OpenApiTypes.OBJECT)
     def logs(self, request: Request, pk: UUID) -> Response:
-        """Lines of the log in order."""
+        """Lines of an execution's log in order."""
         lines = self._execution(pk).logs.order_by("seq").values("seq", "level", "source", "message")
         return Response({"results": list(lines), "next": None})
 
     @extend_schema(responses=FileSerializer(many=True))
     def artifacts(self, request: Request, pk: UUID) -> Response:
-        """Files this run produced."""
+        """Files that an execution produced."""
         rows = self._execution(pk).artifacts.order_by("name")
         return Response({"results": FileSerializer(rows, many=True).data, "next": None})
 
     @extend_schema(request=CancelSerializer, responses={202: ExecutionSerializer})
     def cancel(self, request: Request, pk: UUID) -> Response:
-        """Ask the run to end."""
+        """Ask an execution to end."""
         body = validated(CancelSerializer, request.data)
         execution = services.cancel_execution(execution_id=pk, actor=self.actor, **body)
         return Response(ExecutionSerializer(execution).data, status=202)

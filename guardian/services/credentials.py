@@ -46,14 +46,14 @@ def authenticate_token(text: str, *, address: str) -> Actor:
     key_id, secret = split_token(text)
     found = run_prepared(_FIND, {"key_id": key_id})
     if not found:
-        raise Unauthorized("This token is not known here.")
+        raise _unknown()
     (
         token_id, secret_hash, pepper_id, scopes, can_write, networks, cap, is_revoked, is_expired,
         is_to_touch, role, authority, *named,
     ) = found[0]  # fmt: skip
     pepper = settings.TOKEN_PEPPERS.get(pepper_id)
     if pepper is None or not hmac.compare_digest(pepper_hash(secret, pepper), secret_hash):
-        raise Unauthorized("This token is not known here.")
+        raise _unknown()
     if is_revoked:
         raise TokenRevoked
     if is_expired:
@@ -61,7 +61,9 @@ def authenticate_token(text: str, *, address: str) -> Actor:
     if networks and not _allowed(address, networks):
         raise AddressNotAllowed
     if role is None:
-        raise Unauthorized("This token's user is no longer in its team.")
+        raise Unauthorized(
+            "This token's user is no longer in its team.", remedy="Ask an admin of the team."
+        )
     if is_to_touch:
         used = ApiToken.objects.filter(pk=token_id)
         used.update(last_used_at=timezone.now(), last_used_ip=address or None)
@@ -73,6 +75,13 @@ def authenticate_token(text: str, *, address: str) -> Actor:
         scopes=scopes_of(role, scopes),
         token_id=token_id,
         can_write=can_write,
+    )
+
+
+def _unknown() -> Unauthorized:
+    return Unauthorized(
+        "This token is not known here.",
+        remedy="Send all of it, lem_<key id>.<secret>, or ask for a new one.",
     )
 
 

@@ -112,12 +112,13 @@ def _lost(actor: Actor, lock_id: UUID) -> NotFound | NotYours | LeaseLost:
     return lease_lost(key_of(lock), detail=_why_lost(lock))
 
 
-def _why_lost(lock: ResourceLock) -> str | None:
+def _why_lost(lock: ResourceLock) -> str:
     if lock.state == ResourceLock.State.RELEASED:
         return f"This lock was given back: {lock.release_reason}."
     if lock.state == ResourceLock.State.EXPIRED or lock.expires_at <= lock.updated_at:
         return "The lease of this lock ran out."
-    return None
+    # Only its holder comes this far.
+    return f"You hold this lock at fence {lock.fence}; this call brought another."
 
 
 def lease_lost(key: int, *, detail: str | None = None) -> LeaseLost:

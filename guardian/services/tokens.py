@@ -11,7 +11,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from guardian import events
-from guardian.authority import ALL_SCOPES, Actor, require_level, require_scope, scopes_of
+from guardian.authority import (
+    ALL_SCOPES,
+    ROLE_SCOPES,
+    Actor,
+    require_level,
+    require_scope,
+    scopes_of,
+)
 from guardian.errors import (
     Forbidden,
     Invalid,
@@ -54,10 +61,13 @@ def create_token(
     if actor.kind == User.Kind.AGENT:
         raise Forbidden("Agents may not make tokens.", remedy="Ask a person of the team for one.")
     owner = user or actor.user
-    if owner.pk != actor.id:
-        _check_owner(actor, owner)
     if unknown := sorted(set(scopes) - ALL_SCOPES):
-        raise Invalid(path="scopes", reason=f"there is no scope {', '.join(unknown)}")
+        known = ", ".join(sorted(ALL_SCOPES))
+        raise Invalid(
+            path="scopes", reason=f"there is no scope {', '.join(unknown)}; known: {known}"
+        )
+    if owner.pk != actor.id:
+        _check_owner(actor, owner, scopes)
     beyond = sorted(set(scopes) - actor.scopes)
     if beyond:
         raise ScopeMissing("You cannot give away scopes you do not have.", required=beyond)
@@ -98,8 +108,8 @@ def _check_network(text: str) -> None:
         raise Invalid(path="allowed_ips", reason=f"{text!r} is no address or network") from error
 
 
-def _check_owner(actor: Actor, owner: User) -> None:
-    """Raises ScopeMissing, NotFound, Forbidden, AuthorityTooLow."""
+def _check_owner(actor: Actor, owner: User, scopes: list[str]) -> None:
+    """Raises ScopeMissing, NotFound, Forbidden, AuthorityTooLow, Invalid."""
     require_scope(actor, "tokens:admin")
     membership = Membership.objects.filter(user=owner, team=actor.team).first()
     if membership is None:
@@ -107,6 +117,13 @@ def _check_owner(actor: Actor, owner: User) -> None:
     if owner.kind != User.Kind.AGENT:
         raise Forbidden("A token acts as its user: people make their own.")
     require_level(actor, membership.authority)
+    possible = ROLE_SCOPES[membership.role]
+    if never := sorted(set(scopes) - possible):
+        raise Invalid(
+            path="scopes",
+            reason=f"role {membership.role} never has {', '.join(never)};"
+            f" it can have: {', '.join(sorted(possible))}",
+        )
 
 
 def _within(wanted: list[str], allowed: list[str]) -> list[str]:

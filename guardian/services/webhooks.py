@@ -18,6 +18,7 @@ from guardian.errors import (
     QuotaExceeded,
     StaleVersion,
 )
+from guardian.kinds import is_known, is_outside_name, nearest_known
 from guardian.models import Event, Webhook
 from guardian.outbox import emit
 from guardian.signatures import secret_of
@@ -135,7 +136,11 @@ def send_test_event(*, actor: Actor, webhook_id: UUID, reason: str = "") -> Even
     """
     webhook = _locked(actor, webhook_id)
     if not webhook.enabled:
-        raise IllegalTransition("This webhook is disabled; enable it first.", allowed=["enable"])
+        raise IllegalTransition(
+            "This webhook is disabled.",
+            allowed=["enable"],
+            remedy=f'Send {{"enabled": true}} with PATCH /api/v1/webhooks/{webhook.pk} first.',
+        )
     return emit(
         events.WEBHOOK_TESTED, subject=webhook, actor=actor, reason=reason, name=webhook.name
     )
@@ -161,7 +166,7 @@ def _judge(actor: Actor, fields: dict[str, Any]) -> None:
     if "url" in fields:
         _check_address(fields["url"])
     if "kinds" in fields:
-        _check_kinds(fields["kinds"])
+        _check_kinds(actor, fields["kinds"])
     if "name" in fields:
         _check_name(actor, fields["name"])
 
@@ -179,7 +184,7 @@ def _check_name(actor: Actor, name: str) -> None:
         raise AlreadyExists(f"This team has a webhook called {name} already.", name=name)
 
 
-def _check_kinds(kinds: list[str]) -> None:
+def _check_kinds(actor: Actor, kinds: list[str]) -> None:
     if not 1 <= len(kinds) <= MOST_KINDS:
         raise Invalid(path="kinds", reason=f"must name 1 to {MOST_KINDS} kinds; `*` is all")
     for number, kind in enumerate(kinds):
@@ -188,6 +193,31 @@ def _check_kinds(kinds: list[str]) -> None:
                 path=f"kinds[{number}]",
                 reason="must be a kind or alias, `a.*` for a family, or `*`",
             )
+        if not is_known(kind) and not _was_told(actor, kind):
+            _check_outside(kind, path=f"kinds[{number}]")
+
+
+def _was_told(actor: Actor, kind: str) -> bool:
+    """Whether the team has heard of such events from outside."""
+    told = Event.objects.filter(team_id=actor.team_id)
+    family = kind.removesuffix("*")
+    return (
+        told.filter(kind=kind) if family == kind else told.filter(kind__startswith=family)
+    ).exists()
+
+
+def _check_outside(kind: str, *, path: str) -> None:
+    """An outside kind is free, but no slip of the pen for one of ours. Raises Invalid."""
+    nearest = nearest_known(kind)
+    if not is_outside_name(kind):
+        hint = f"; the nearest is {nearest}" if nearest else ""
+        raise Invalid(path=path, reason=f"no event is called {kind}{hint}")
+    if nearest:
+        raise Invalid(
+            path=path,
+            reason=f"no event was ever called {kind}; {nearest} is close."
+            " For a kind of your own, publish one such event first",
+        )
 
 
 def _without_paths(values: dict[str, Any]) -> dict[str, Any]:

@@ -74,7 +74,8 @@ def validate_gate(
         Phase.objects.filter(workflow=ticket.workflow, key=phase).first() if phase else ticket.phase
     )
     if asked is None:
-        raise NotFound("There is no such phase.")
+        keys = ticket.workflow.phases.order_by("sequence_order").values_list("key", flat=True)
+        raise NotFound(f"There is no such phase; this workflow has {', '.join(keys)}.")
     left = harvest(ticket)
     # Taken first: a change during the evaluation then counts as one after it.
     inputs = inputs_digest(ticket, asked)

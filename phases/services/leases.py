@@ -19,6 +19,7 @@ from phases.claim_sql import HEADS
 from phases.claims import Taken, Want
 from phases.errors import TaskNotClaimable, TooManyLeases
 from phases.models import Task
+from phases.why import not_claimable
 
 # What a run may cost when nothing is known: 5,000 tokens, half and half, default price, times 1.2.
 DEFAULT_ESTIMATE = Decimal("0.054")
@@ -96,8 +97,15 @@ def _claim(actor: Actor, want: Want) -> list[Claimed]:
     if want.task_id is not None and not claimed:
         if not Task.objects.filter(pk=want.task_id, team_id=actor.team_id).exists():
             raise NotFound("There is no such task here.")
-        raise TaskNotClaimable(task_id=str(want.task_id))
+        raise TaskNotClaimable(task_id=str(want.task_id), waiting=_waiting(want))
     return claimed
+
+
+def _waiting(want: Want) -> list[dict[str, str]]:
+    task = Task.objects.select_related("ticket__phase__next_column", "ticket__column")
+    return not_claimable(
+        task.get(pk=want.task_id), capabilities=want.capabilities, now=timezone.now()
+    )
 
 
 def refuse(answer: claims.Answer) -> None:
@@ -218,8 +226,11 @@ def lease_lost(*, actor: Actor, task_id: UUID) -> DomainError:
     holder = {"id": str(task.holder_id), "name": task.holder.name} if task.holder else None
     until = task.lease_expires_at
     yours = task.holder_id == actor.id and until is not None and until > timezone.now()
+    said = f"Your task is at fence {task.fence}; this call brought another." if yours else None
+    if not task.is_open:
+        said = f"This task is {task.status} already: nothing more is taken for it."
     return LeaseLost(
-        f"Your task is at fence {task.fence}; this call brought another." if yours else None,
+        said,
         holder=holder,
         current_fence=task.fence,
         lease_expires_at=until.isoformat() if until else None,

@@ -14,7 +14,9 @@ from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
 from guardian import services as guardian
+from guardian import sse, stream_schema
 from guardian.authority import actor_for
+from guardian.errors import DomainError
 from tests.config import routes
 from tests.config.world import QUERIES, World, bodies, client_of, make_world, past
 from tools.models import Tool
@@ -101,6 +103,17 @@ def observed(
     return row
 
 
+def entry_to_stream(client: APIClient) -> str:
+    """The stream's own door: it is served beside Django, for hours, and is not entered here."""
+    token = vars(client)["_credentials"].get("HTTP_AUTHORIZATION", "")
+    headers = [(b"authorization", token.encode())] if token else []
+    try:
+        sse.admit({"headers": headers, "path": stream_schema.PATH, "query_string": b""})
+    except DomainError as refusal:
+        return str(refusal.status)
+    return "yes"
+
+
 def test_every_route_has_its_row():
     known = expected()
     found = {(path, method) for path, method, _ in OPERATIONS}
@@ -174,6 +187,17 @@ def test_a_second_address_answers_as_the_first(worlds):
     ]
 
     assert wrong == [], "\n".join(wrong)
+
+
+@pytest.mark.django_db
+def test_the_stream_lets_in_whom_its_row_names(worlds):
+    people, here, _ = worlds
+    programs = {name: client_of(actor)[0] for name, actor in here.people.items()}
+    programs |= {name: people[name] for name in ("anonymous", "revoked", "expired")}
+
+    assert {who: entry_to_stream(client) for who, client in programs.items()} == {
+        who: expected()[stream_schema.PATH, "get"][who] for who in WHO
+    }
 
 
 @pytest.mark.django_db

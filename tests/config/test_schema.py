@@ -93,3 +93,24 @@ def test_the_stream_is_described_with_what_it_takes_and_answers(document):
     assert [p["name"] for p in stream["parameters"]] == ["topics", "Last-Event-ID"]
     assert "text/event-stream" in stream["responses"]["200"]["content"]
     assert "`ticket:<id>`" in stream["parameters"][0]["description"]
+
+
+def test_no_two_operations_share_a_summary_and_none_lacks_one(document):
+    seen: dict[str, str] = {}
+    for where, operation in operations(document):
+        summary, description = operation.get("summary", ""), operation.get("description", "")
+        assert 10 <= len(summary) <= 110, (where, summary)
+        assert "\n" not in summary
+        assert description, where
+        assert summary not in seen, (where, seen[summary])
+        seen[summary] = where
+
+
+def test_what_the_board_and_an_export_may_be_asked_is_described(document):
+    def names(path):
+        return {p["name"] for p in document["paths"][path]["get"]["parameters"]}
+
+    assert "workflow" in names("/api/v1/board")
+    assert {"format", "kind", "since_seq", "created_at__gte"} <= names("/api/v1/events/export")
+    assert not {"cursor", "limit"} & names("/api/v1/events/export")
+    assert "newest first" in document["paths"]["/api/v1/events"]["get"]["description"]

@@ -16,6 +16,7 @@ from guardian.chain import LedgerBroken
 from guardian.jobs import archive_events, check_ledger
 from guardian.models import Delivery, ErrorLog, Event
 from guardian.redaction import REDACTED
+from tests import factories
 
 OLD = timedelta(days=400)
 
@@ -330,6 +331,43 @@ class TestExport:
         rows = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
         assert [row["seq"] for row in rows] == [event.seq for event in told if event.team_id]
         assert rows[-1]["hash"] == told[-1].hash
+
+    @pytest.fixture
+    def exported(self, api, admin, told, tmp_path):
+        """The team's export; another team's events lie between its numbers."""
+        outbox.emit("phases.test.happened", team_id=factories.make_team("reef").pk)
+        outbox.emit("phases.test.happened", team_id=admin.team_id, late=True)
+        relay.run_once()
+        path = tmp_path / "events.jsonl"
+        path.write_bytes(api(admin).get("/api/v1/events/export?format=jsonl").getvalue())
+        return path
+
+    def test_an_export_is_no_broken_archive(self, exported):
+        with pytest.raises(CommandError) as refusal:
+            call_command("audit_verify", "--archive", str(exported))
+
+        assert refusal.value.returncode == 2
+        assert "is broken" not in str(refusal.value)
+        for words in ("export of one team", "archive/events-", "--export"):
+            assert words in str(refusal.value)
+
+    def test_an_export_is_proven_line_by_line(self, exported, capsys):
+        lines = exported.read_bytes().splitlines()
+
+        said = verified(capsys, "--export", str(exported))
+
+        assert said.startswith(f"{len(lines)} events of one team, each as it was written")
+
+    @pytest.mark.parametrize("option", ["--archive", "--export"])
+    def test_a_changed_line_of_an_export_is_named(self, exported, option):
+        rows = [json.loads(line) for line in exported.read_bytes().splitlines()]
+        rows[4]["reason"] = "forged"
+        exported.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+        with pytest.raises(CommandError, match=f"broken at number {rows[4]['seq']}") as refusal:
+            call_command("audit_verify", option, str(exported))
+
+        assert refusal.value.returncode == 1
 
     def test_csv_is_a_table_without_formulas(self, api, admin, team):
         outbox.emit("phases.test.happened", team_id=team.pk, reason="=1+1", a='x,"y"\n')

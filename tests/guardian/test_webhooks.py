@@ -232,7 +232,9 @@ class TestWhoIsTold:
         ],
     )
     def test_whoever_names_its_kind_alias_or_family(self, admin, kinds, told):
-        webhook = make(admin, kinds=kinds)
+        webhook = make(admin)
+        # As stored: some of these would be refused as slips of the pen.
+        Webhook.objects.filter(pk=webhook.pk).update(kinds=kinds)
         event = happen(admin)
 
         relay.run_once()
