@@ -76,7 +76,7 @@ class LemnosSchema(AutoSchema):
         line = line if len(line) <= LONGEST_SUMMARY else line.split(". ")[0]
         return line.rstrip(".") or None
 
-    def get_description(self) -> str:
+    def get_description(self) -> str:  # type: ignore[override]  # drf-spectacular asks without
         words = self._own_words()
         about = get_doc(type(self.view))
         is_inherited = self._key() in INHERITED and words == self._row_words()

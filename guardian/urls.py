@@ -6,6 +6,7 @@ from rest_framework.routers import SimpleRouter
 
 from guardian import (
     api,
+    api_budgets,
     api_events,
     api_locks,
     api_schedules,
@@ -22,6 +23,7 @@ router.register("tokens", api.TokenViewSet, "token")
 router.register("webhooks", api_webhooks.WebhookViewSet, "webhook")
 router.register("locks/requests", api_locks.LockRequestViewSet, "lock-request")
 router.register("locks", api_locks.LockViewSet, "lock")
+router.register("costs/budgets", api_budgets.BudgetViewSet, "budget")
 events = SimpleRouter(trailing_slash=False, use_regex_path=False)
 events.register("events/schedules", api_schedules.ScheduleViewSet, "schedule")
 events.register("events", api_events.EventViewSet, "event")

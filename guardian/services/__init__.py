@@ -38,6 +38,7 @@ from guardian.services.locks import acquire_lock, acquire_locks
 from guardian.services.money import (
     build_first_pack,
     charge,
+    check_budget,
     newest_pack_id,
     reserve_budget,
     settle_cost,
@@ -125,6 +126,7 @@ __all__ = [
     "change_role",
     "change_webhook",
     "charge",
+    "check_budget",
     "check_fences",
     "check_ledger",
     "create_budget",

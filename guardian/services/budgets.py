@@ -46,7 +46,7 @@ def create_budget(
     budget = Budget(
         team=actor.team,
         scope_type=scope_type,
-        scope_id=_checked_scope(actor, scope_type, scope_id),
+        scope_id=checked_scope(actor, scope_type, scope_id),
         limit=limit,
         period=period,
         period_start=period_start,
@@ -148,9 +148,8 @@ def begin_periods() -> int:
 
 def begin_period(budget: Budget) -> bool:
     """The next period of a locked budget, where its own is over."""
-    now = timezone.now()
-    period = period_at(budget.period, now)
-    if period is None or budget.period_end is None or budget.period_end > now:
+    period = period_at(budget.period, timezone.now())
+    if period is None or not is_over(budget):
         return False
     budget.period_start, budget.period_end = period
     budget.spent = Decimal(0)
@@ -162,6 +161,12 @@ def begin_period(budget: Budget) -> bool:
         ]
     )  # fmt: skip
     return True
+
+
+def is_over(budget: Budget) -> bool:
+    """Whether its day, week or month has ended, and the next one has not begun in the table."""
+    follows = budget.period in {"day", "week", "month"}
+    return follows and budget.period_end is not None and budget.period_end <= timezone.now()
 
 
 def mark_budgets(ids: list[UUID]) -> None:
@@ -212,7 +217,7 @@ def _locked(actor: Actor, budget_id: UUID, version: int | None) -> Budget:
     return budget
 
 
-def _checked_scope(actor: Actor, scope_type: str, scope_id: str) -> str:
+def checked_scope(actor: Actor, scope_type: str, scope_id: str) -> str:
     """The id as it is stored. Raises Invalid."""
     if scope_type not in limitable():
         raise Invalid(path="scope_type", reason=f"must be one of {', '.join(limitable())}")

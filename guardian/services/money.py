@@ -8,14 +8,15 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q, Sum
+from django.db.models import F, Q, QuerySet, Sum
 from django.utils import timezone
 
 from guardian import events, metrics
+from guardian.authority import Actor, require_scope
 from guardian.errors import BudgetExceeded, PackNotFound
 from guardian.models import Budget, CostRecord, PricePack, Team
 from guardian.outbox import emit
-from guardian.services.budgets import begin_period, mark_budgets
+from guardian.services.budgets import begin_period, checked_scope, is_over, mark_budgets
 
 # USD per million tokens (prompt, completion), as shipped; later packs bring newer figures.
 SHIPPED_PRICES: dict[str, dict[str, dict[str, str]]] = {
@@ -99,14 +100,18 @@ def newest_pack_id() -> str:
     return pack
 
 
-def _matching(team: Team, scopes: dict[str, str]) -> list[Budget]:
+def _wanted(team: Team, scopes: dict[str, str]) -> "QuerySet[Budget]":
     wanted = Q(scope_type="team")
     for scope_type, scope_id in scopes.items():
         wanted |= Q(scope_type=scope_type, scope_id=scope_id)
     now = timezone.now()
     # Of a custom period only the time between its bounds is limited.
     wanted &= ~Q(period="custom") | Q(period_start__lte=now, period_end__gt=now)
-    found = list(Budget.objects.for_team(team.pk).filter(wanted).order_by("id").select_for_update())
+    return Budget.objects.for_team(team.pk).filter(wanted)
+
+
+def _matching(team: Team, scopes: dict[str, str]) -> list[Budget]:
+    found = list(_wanted(team, scopes).order_by("id").select_for_update())
     for budget in found:
         begin_period(budget)
     return sorted(found, key=lambda b: (SCOPE_ORDER.index(b.scope_type), str(b.pk)))
@@ -144,6 +149,34 @@ def reserve_budget(
         budgets=ids,
         price_pack_id=newest_pack_id(),
     )
+
+
+def check_budget(
+    *, actor: Actor, scope_type: str, scope_id: str = "", estimate: Decimal = Decimal(0)
+) -> dict[str, Any]:
+    """Whether a reservation of the estimate would pass for one scope and its team now.
+
+    {available, spent, reserved, remaining, utilisation, blocking}: figures of the budget with
+    least left, null where nothing limits it. Reserves nothing. Raises ScopeMissing, Invalid.
+    """
+    require_scope(actor, "costs:read")
+    scope_id = checked_scope(actor, scope_type, scope_id)
+    budgets = list(_wanted(actor.team, {} if scope_type == "team" else {scope_type: scope_id}))
+    for budget in budgets:
+        if is_over(budget):
+            budget.spent = Decimal(0)
+    blocking = [b.pk for b in budgets if b.spent + b.reserved + estimate > b.limit]
+    tightest = min(budgets, key=lambda b: b.limit - b.spent - b.reserved, default=None)
+    return {
+        "available": not blocking,
+        "spent": tightest.spent if tightest else Decimal(0),
+        "reserved": tightest.reserved if tightest else Decimal(0),
+        "remaining": tightest.limit - tightest.spent - tightest.reserved if tightest else None,
+        "utilisation": float(tightest.spent / tightest.limit)
+        if tightest and tightest.limit
+        else None,
+        "blocking": blocking,
+    }
 
 
 @transaction.atomic

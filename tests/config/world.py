@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -99,6 +100,14 @@ def make_world(slug: str) -> World:
             actor=made.people["admin"], name="Nightly", kind="ship.seen", cron="0 3 * * *"
         ).pk,
         "/api/v1/tokens/": client_of(agent)[1].pk,
+        "/api/v1/costs/budgets/": guardian.create_budget(
+            actor=made.people["admin"],
+            scope_type="team",
+            limit=Decimal(1),
+            period="custom",
+            period_start=timezone.now() - timedelta(days=2),
+            period_end=timezone.now() - timedelta(days=1),  # limits no claim of the matrix
+        ).pk,
         **_webhook(made),
         "/api/v1/tools/": _own_tool(made.people["admin"]),
         "/api/v1/tools/executions/": _tool_execution(agent),
@@ -172,6 +181,8 @@ def bodies(made: World) -> dict[str, Any]:
                                     "version": task.ticket.version},
         "post /api/v1/board/bulk-move": {"moves": [{"ticket_id": ticket, "version": 1,
                                                     "column": task.ticket.column.key}]},
+        "post /api/v1/costs/budgets": {"scope_type": "team", "period": "day", "limit": "5"},
+        "patch /api/v1/costs/budgets/{id}": {"limit": "2000000"},
         "post /api/v1/events/publish": {"type": "ship.seen", "payload": {"n": 1}},
         "post /api/v1/events/alerts/blackscreen": {"device_id": "d-1"},
         "post /api/v1/events/alerts/device-offline": {"device_id": "d-1"},
@@ -219,6 +230,7 @@ PATTERN = {
 }  # fmt: skip
 QUERIES = {
     "get /api/v1/locks/status": lambda _: {"resource_type": "dock", "resource_id": "1"},
+    "get /api/v1/costs/budgets/check": lambda _: {"scope_type": "team"},
     "get /api/v1/board/cards": lambda made: {
         "workflow": "software_development",
         "column": "backlog",

@@ -201,3 +201,53 @@ def test_near_and_at_its_limit_a_budget_says_so_once(team, admin):
     assert [event.kind.rpartition(".")[2] for event in kinds] == [
         "created", "warned", "critical", "exceeded",
     ]  # fmt: skip
+
+
+@pytest.mark.django_db
+class TestApi:
+    def test_makes_shows_changes_checks_and_deletes(self, api, admin, team):
+        client, root = api(admin), "/api/v1/costs/budgets"
+
+        made = client.post(root, {"scope_type": "team", "limit": "10"}, format="json")
+        body = made.json()
+        where = f"{root}/{body['id']}"
+
+        assert (made.status_code, made["ETag"], body["limit"]) == (201, '"v1"', "10.0000000000")
+        assert client.get(where).json() == body
+        assert [row["id"] for row in client.get(root).json()["results"]] == [body["id"]]
+        reserve(team, 4)
+        asked = client.get(f"{root}/check?scope_type=team&estimate=7").json()
+        assert (asked["available"], asked["blocking"]) == (False, [body["id"]])
+        assert (asked["reserved"], asked["remaining"]) == ("4.0000000000", "6.0000000000")
+        changed = client.patch(
+            where, {"limit": 20, "reason": "more work"}, format="json", headers={"If-Match": '"v1"'}
+        )
+        assert (changed["ETag"], changed.json()["limit"]) == ('"v2"', "20.0000000000")
+        assert client.get(f"{root}/check?scope_type=team&estimate=7").json()["available"]
+        stale = client.delete(where, headers={"If-Match": '"v1"'})
+        assert (stale.status_code, stale.json()["code"]) == (412, "stale_version")
+        assert client.delete(where).status_code == 204
+        assert client.get(where).status_code == 404
+        nothing = client.get(f"{root}/check?scope_type=team&estimate=7").json()
+        assert (nothing["available"], nothing["remaining"]) == (True, None)
+
+    def test_names_what_is_wrong_by_its_field(self, api, admin):
+        for body, path in (
+            ({"scope_type": "galaxy", "limit": 1}, "scope_type"),
+            ({"scope_type": "team", "limit": -1}, "limit"),
+            ({"scope_type": "team"}, "limit"),
+            ({"scope_type": "team", "limit": 1, "period": "year"}, "period"),
+            ({"scope_type": "team", "limit": 1, "spent": 0}, "spent"),
+        ):
+            answer = api(admin).post("/api/v1/costs/budgets", body, format="json")
+            assert answer.status_code == 400, body
+            assert [error["path"] for error in answer.json()["errors"]] == [path]
+
+    def test_twice_the_same_is_refused_and_shows_the_way(self, api, admin):
+        body = {"scope_type": "team", "limit": 1}
+        api(admin).post("/api/v1/costs/budgets", body, format="json")
+
+        again = api(admin).post("/api/v1/costs/budgets", body, format="json")
+
+        assert (again.status_code, again.json()["code"]) == (409, "already_exists")
+        assert "Change that one" in again.json()["remedy"]["text"]
