@@ -45,7 +45,7 @@ FORMATS = {
     "date-time": "2026-11-02T09:30:00Z",
     "date": "2026-11-02",
     "uri": "https://example.org/hook",
-    "decimal": "12.50",
+    "decimal": "0.50",
     "binary": "(bytes)",
 }
 DEEPEST = 6
