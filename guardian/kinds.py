@@ -13,20 +13,16 @@ from guardian.events import ALIASES, APP_LABELS, alias_of
 
 LONGEST = 100
 PRIORITY_WORDS = {1: "critical", 2: "high", 3: "normal", 4: "low"}
-# First words of names under which programs outside know what happens here, now or later: a name
-# that anybody may tell today could not become ours tomorrow. `alert`, `build` and `schedule` are
-# the world's.
-RESERVED_WORDS = frozenset(
-    {
-        "agent", "board", "coordination", "cost", "discovery", "event", "gate", "resource", "task",
-        "ticket",
-    }
-)  # fmt: skip
-# Further names that wait for what tells them; their first words are the world's too.
+# Names under which programs outside will know what nothing tells yet: what anybody may tell today
+# could not become ours tomorrow. Other names of the same first word are the world's.
 RESERVED_NAMES = frozenset(
     {
-        "canary.seen", "grant.created", "grant.revoked", "grant.used", "pattern.learned",
-        "rights.violated", "tool.archived", "tool.proposed",
+        "agent.capability.updated", "agent.collab.started", "agent.handoff.requested",
+        "agent.lost_tasks", "agent.message.sent", "agent.queue.long", "agent.stale",
+        "board.wip_violated", "canary.seen", "coordination.sync.created", "discovery.recorded",
+        "event.loop_stopped", "gate.check_requested", "grant.created", "grant.revoked",
+        "grant.used", "pattern.learned", "rights.violated", "task.sla_risk", "tool.archived",
+        "tool.proposed",
     }
 )  # fmt: skip
 _OUTSIDE = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+){1,2}")
@@ -60,7 +56,6 @@ def is_outside(kind: str) -> bool:
         len(kind) <= LONGEST
         and _OUTSIDE.fullmatch(kind) is not None
         and first not in APP_LABELS
-        and first not in RESERVED_WORDS
         and kind not in own_aliases() | RESERVED_NAMES
     )
 

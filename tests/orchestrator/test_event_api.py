@@ -74,8 +74,8 @@ class TestPublish:
         "kind",
         [
             "phases.ticket.created", "guardian.x", "orchestrator.event.unhandled", "tools.a.b",
-            "memory.a", "agent.stale", "discovery.recorded", "coordination.merge.completed",
-            "cost.estimated", "canary.seen", "board.wip_violated", "task.claimed",
+            "memory.a", "agent.stale", "discovery.recorded", "coordination.sync.created",
+            "agent.queue.long", "canary.seen", "board.wip_violated", "task.claimed",
             "resource.ready", "event.unhandled", "one", "a.b.c.d",
             "Camera.lost", "camera-1.lost", "camera..lost", ".lost", "camera.", "a." + "b" * 99,
             "camera.lost\n", "cämera.lost",
@@ -86,6 +86,11 @@ class TestPublish:
 
         assert (answer.status_code, answer.json()["code"]) == (403, "kind_reserved")
         assert not Event.objects.filter(source="api").exists()
+
+    def test_a_first_word_of_our_names_is_not_ours_alone(self, api, lead, root):
+        answer = api(lead).post(f"{root}/publish", {"type": "task.filed"}, format="json")
+
+        assert answer.status_code == 201, answer.content
 
     def test_takes_what_just_fits_and_refuses_a_byte_more(self, api, lead, root):
         room = DATA_LIMIT_BYTES - len('{"text":""}')
