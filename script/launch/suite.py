@@ -43,8 +43,9 @@ def main(root: Path, arguments: list[str]) -> int:
 
 
 def processes() -> int:
-    """One for each core, each with a database of its own; more than four wait for the disk."""
-    return min(4, len(os.sched_getaffinity(0)))
+    """One more than cores, each with a database of its own: one of them mostly waits for the
+    servers and workers that its test has started. More than four wait for the disk."""
+    return min(4, len(os.sched_getaffinity(0)) + 1)
 
 
 def install_programs() -> None:
