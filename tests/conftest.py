@@ -15,7 +15,7 @@ if RUNTIME_ONLY:
 import pytest
 from rest_framework.test import APIClient
 
-from guardian import services
+from guardian import context, services
 from guardian.authority import ROLE_SCOPES, Actor, actor_for, service_actor
 from guardian.models import Team
 from tests import factories
@@ -54,6 +54,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first, so that no process is left with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(autouse=True)
+def _no_request() -> None:
+    """What a relay or job of an earlier test carried is no request of this one."""
+    context.set_request_id("")
+    context.set_traceparent("")
 
 
 @pytest.fixture

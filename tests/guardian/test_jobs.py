@@ -53,13 +53,6 @@ def queue() -> str:
     return uuid4().hex
 
 
-@pytest.fixture(autouse=True)
-def _no_request():
-    yield
-    context.set_request_id("")
-    context.set_traceparent("")
-
-
 def work_off(queue: str) -> None:
     """Run what is due in the queue as a worker would, then end."""
 
