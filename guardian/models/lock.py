@@ -42,8 +42,9 @@ class ResourceLock(FSMModelMixin, TeamRow):
     slot = BigIntegerRangeField(editable=False)
     mode = models.CharField(max_length=10, choices=Mode.choices, default=Mode.EXCLUSIVE)
     state = FSMField(choices=State.choices, default=State.HELD, protected=True, max_length=10)
-    holder = models.ForeignKey("guardian.User", models.PROTECT, related_name="+")
-    task_id = models.UUIDField(null=True, blank=True, db_index=True)
+    # No index of its own: `lock_of_holder` has the open ones, and users are never deleted.
+    holder = models.ForeignKey("guardian.User", models.PROTECT, related_name="+", db_index=False)
+    task_id = models.UUIDField(null=True, blank=True)
     instance_id = models.UUIDField(null=True, blank=True)
     # Somebody waits, or has waited, for it to end: its end must look into the queue.
     contended = models.BooleanField(default=False, db_default=False, editable=False)
@@ -84,6 +85,9 @@ class ResourceLock(FSMModelMixin, TeamRow):
             ),
             models.Index(name="lock_due", fields=["expires_at"], condition=Q(released_at=None)),
             models.Index(name="lock_of_holder", fields=["holder"], condition=Q(released_at=None)),
+            models.Index(
+                name="lock_of_task", fields=["task_id"], condition=Q(task_id__isnull=False)
+            ),
             models.Index(
                 name="lock_of_instance",
                 fields=["instance_id"],
