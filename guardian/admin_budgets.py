@@ -58,14 +58,26 @@ def _figures(budget: Budget) -> dict[str, forms.Field]:
     part = "A part of the limit: 0.8 is four fifths."
     return {
         "limit": forms.DecimalField(
-            min_value=Decimal(0), max_value=MOST, initial=budget.limit, label="Limit in US dollars"
+            min_value=Decimal(0),
+            max_value=MOST,
+            decimal_places=10,
+            initial=budget.limit,
+            label="Limit in US dollars",
         ),
-        "alert_threshold": forms.DecimalField(
-            initial=budget.alert_threshold, label="Warn at", help_text=part
-        ),
-        "critical_threshold": forms.DecimalField(
-            initial=budget.critical_threshold, label="Critical at", help_text=part
-        ),
+        **{
+            name: forms.DecimalField(
+                min_value=Decimal("0.001"),
+                max_value=Decimal(1),
+                decimal_places=3,
+                initial=getattr(budget, name),
+                label=label,
+                help_text=part,
+            )
+            for name, label in (
+                ("alert_threshold", "Warn at"),
+                ("critical_threshold", "Critical at"),
+            )
+        },
     }
 
 

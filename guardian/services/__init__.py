@@ -36,13 +36,13 @@ from guardian.services.lock_status import (
 )
 from guardian.services.locks import acquire_lock, acquire_locks
 from guardian.services.money import (
-    build_first_pack,
+    PurseBusyError,
     charge,
     check_budget,
-    newest_pack_id,
     reserve_budget,
     settle_cost,
 )
+from guardian.services.packs import build_first_pack, newest_pack_id
 from guardian.services.people import (
     add_user,
     admit_user,
@@ -108,6 +108,7 @@ __all__ = [
     "Lease",
     "Letter",
     "Outcome",
+    "PurseBusyError",
     "Standing",
     "acquire_lock",
     "acquire_locks",

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
 from django.utils import timezone
 
 from guardian import events
@@ -16,6 +15,7 @@ from guardian.errors import AlreadyExists, Invalid, NotFound, StaleVersion
 from guardian.models import Budget
 from guardian.outbox import emit
 from guardian.periods import period_at
+from guardian.services.budget_marks import mark_budgets, unmark
 
 SCOPE = "costs:admin"
 MOST = Decimal(1_000_000_000)
@@ -98,7 +98,8 @@ def change_budget(
         _check_custom_period(budget)
     _check_figures(budget)
     budget.version += 1
-    budget.save(update_fields=[*changed, "version", "updated_at"])
+    unmarked = unmark(budget)
+    budget.save(update_fields=[*changed, *unmarked, "version", "updated_at"])
     after = _figures(budget)
     emit(
         events.BUDGET_CHANGED,
@@ -110,6 +111,7 @@ def change_budget(
         scope_type=budget.scope_type,
         scope_id=budget.scope_id,
     )
+    mark_budgets([budget.pk])
     return budget
 
 
@@ -167,37 +169,6 @@ def is_over(budget: Budget) -> bool:
     """Whether its day, week or month has ended, and the next one has not begun in the table."""
     follows = budget.period in {"day", "week", "month"}
     return follows and budget.period_end is not None and budget.period_end <= timezone.now()
-
-
-def mark_budgets(ids: list[UUID]) -> None:
-    """Say once in each period that a budget is nearly or wholly used, inside a transaction."""
-    now = timezone.now()
-    marks = (
-        ("warned_at", events.BUDGET_WARNED, F("limit") * F("alert_threshold")),
-        ("critical_at", events.BUDGET_CRITICAL, F("limit") * F("critical_threshold")),
-    )
-    for column, kind, bound in marks:
-        found = Budget.objects.filter(pk__in=ids, spent__gte=bound, **{f"{column}__isnull": True})
-        _tell(found, column, kind, now)
-    used_up = Budget.objects.filter(
-        pk__in=ids, exceeded_at=None, limit__lte=F("spent") + F("reserved")
-    )
-    _tell(used_up, "exceeded_at", events.BUDGET_EXCEEDED, now)
-
-
-def _tell(budgets: Any, column: str, kind: str, now: datetime) -> None:
-    for budget in budgets.order_by("id").select_for_update():
-        setattr(budget, column, now)
-        budget.save(update_fields=[column, "updated_at"])
-        emit(
-            kind,
-            subject=budget,
-            team_id=budget.team_id,
-            scope_type=budget.scope_type,
-            scope_id=budget.scope_id,
-            limit=str(budget.limit),
-            spent=str(budget.spent),
-        )
 
 
 def _require(actor: Actor) -> None:

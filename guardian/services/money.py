@@ -1,103 +1,27 @@
 """The purse: reserve before work, charge with the step, free the rest at the end."""
 
-import hashlib
-import json
-import time
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import F, Q, QuerySet, Sum
 from django.utils import timezone
+from psycopg.errors import LockNotAvailable
 
 from guardian import events, metrics
 from guardian.authority import Actor, require_scope
-from guardian.errors import BudgetExceeded, PackNotFound
+from guardian.errors import BudgetExceeded
 from guardian.models import Budget, CostRecord, PricePack, Team
 from guardian.outbox import emit
-from guardian.services.budgets import begin_period, checked_scope, is_over, mark_budgets
+from guardian.services.budget_marks import mark_budgets
+from guardian.services.budgets import begin_period, checked_scope, is_over
+from guardian.services.packs import newest_pack_id
 
-# USD per million tokens (prompt, completion), as shipped; later packs bring newer figures.
-SHIPPED_PRICES: dict[str, dict[str, dict[str, str]]] = {
-    provider: {
-        model: {"prompt_per_million": prompt, "completion_per_million": completion}
-        for model, (prompt, completion) in models.items()
-    }
-    for provider, models in {
-        "openai": {
-            "gpt-4-turbo": ("10", "30"),
-            "gpt-4": ("30", "60"),
-            "gpt-3.5-turbo": ("0.5", "1.5"),
-            "text-embedding-3-small": ("0.02", "0"),
-            "text-embedding-3-large": ("0.13", "0"),
-        },
-        "anthropic": {
-            "claude-sonnet": ("3", "15"),
-            "claude-opus": ("15", "75"),
-            "claude-haiku": ("0.25", "1.25"),
-        },
-        "local": {"local": ("0", "0")},
-    }.items()
-}
-DEFAULT_PRICE = {"prompt_per_million": "3", "completion_per_million": "15"}
 MILLION = Decimal(1_000_000)
 UNIT = Decimal("0.0000000001")
-# Locks are always taken in this order, so two reserves never wait for each other.
+# The widest refusal is told first.
 SCOPE_ORDER = ["global", "team", "pattern", "phase", "ticket", "agent", "run"]
-
-
-@transaction.atomic
-def build_first_pack() -> PricePack:
-    """The shipped figures as the first fresh pack, offline, through the ordinary states."""
-    fresh = PricePack.objects.filter(status="fresh").first()
-    if fresh is not None:
-        return fresh
-    began = time.perf_counter()
-    now = timezone.now()
-    content = {"prices": SHIPPED_PRICES, "defaults": DEFAULT_PRICE}
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    pack = PricePack.objects.create(
-        id=f"PP_{now.date().isoformat()}",
-        asof_date=now.date(),
-        prices=SHIPPED_PRICES,
-        defaults=DEFAULT_PRICE,
-        content_hash=digest,
-        sources=[{"name": "shipped", "fetched_at": now.isoformat(), "sha256": digest}],
-        started_at=now,
-    )
-    pack.steps = [_step("build"), _reconcile(), _step("metrics"), _step("prewarm")]
-    pack.reconciliation_passed = True
-    pack.prewarm_done = True
-    pack.mark_fresh()
-    pack.built_at = timezone.now()
-    pack.save()
-    metrics.PACK_BUILD_SECONDS.on_commit(time.perf_counter() - began, policy=pack.policy or "none")
-    emit(
-        events.PACK_BUILT,
-        subject=pack,
-        asof_date=pack.asof_date.isoformat(),
-        content_hash=digest,
-    )
-    return pack
-
-
-def _step(name: str, **facts: Any) -> dict[str, Any]:
-    return {"step": name, "ok": True, "at": timezone.now().isoformat(), **facts}
-
-
-def _reconcile() -> dict[str, Any]:
-    """The first pack has no predecessor, so there is nothing priced otherwise: it must be so."""
-    unpriced = CostRecord.objects.filter(kind="charge", price_pack=None).count()
-    return _step("reconcile", compared=unpriced, difference_bps="0")
-
-
-def newest_pack_id() -> str:
-    """The newest built pack. Raises PackNotFound."""
-    pack = PricePack.objects.built().values_list("id", flat=True).first()
-    if pack is None:
-        raise PackNotFound
-    return pack
 
 
 def _wanted(team: Team, scopes: dict[str, str]) -> "QuerySet[Budget]":
@@ -110,22 +34,37 @@ def _wanted(team: Team, scopes: dict[str, str]) -> "QuerySet[Budget]":
     return Budget.objects.for_team(team.pk).filter(wanted)
 
 
-def _matching(team: Team, scopes: dict[str, str]) -> list[Budget]:
-    found = list(_wanted(team, scopes).order_by("id").select_for_update())
-    for budget in found:
-        begin_period(budget)
+class PurseBusyError(Exception):
+    """Somebody else reserves from one of these budgets at this moment."""
+
+
+def _matching(team: Team, scopes: dict[str, str], *, waits: bool) -> list[Budget]:
+    try:
+        found = _locked(_wanted(team, scopes), waits=waits)
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable) and not waits:
+            raise PurseBusyError from error
+        raise
     return sorted(found, key=lambda b: (SCOPE_ORDER.index(b.scope_type), str(b.pk)))
 
 
 @transaction.atomic
 def reserve_budget(
-    *, team: Team, scopes: dict[str, str], estimate: Decimal, task_id: UUID, ticket_id: UUID
+    *,
+    team: Team,
+    scopes: dict[str, str],
+    estimate: Decimal,
+    task_id: UUID,
+    ticket_id: UUID,
+    waits: bool = True,
 ) -> CostRecord | None:
     """Hold the estimate in every budget that covers this work; None where none does.
 
-    `scopes`: scope type → id, for example {"ticket": "…", "phase": "…"}. Raises BudgetExceeded.
+    `scopes`: scope type → id, for example {"ticket": "…", "phase": "…"}. Whoever has reserved
+    before in the same transaction sets `waits` to False, so that no two stand in a circle.
+    Raises BudgetExceeded, and PurseBusyError instead of waiting.
     """
-    budgets = _matching(team, scopes)
+    budgets = _matching(team, scopes, waits=waits)
     if not budgets:
         return None
     for budget in budgets:
@@ -193,11 +132,12 @@ def charge(
 ) -> CostRecord:
     """One charge at the pinned pack's price: tokens × figure / 1,000,000.
 
-    A model that the pack does not name costs the default price, marked as estimated.
+    A model that the pack does not name costs the default price, marked as estimated. What is told
+    after the end of the hold counts for its budgets as well.
 
     Raises PackNotFound.
     """
-    hold = _open_hold(task_id) if task_id else None
+    hold, is_open = _hold_of(task_id) if task_id else (None, False)
     pack = PricePack.objects.get(pk=hold.price_pack_id if hold else newest_pack_id())
     figures = pack.prices.get(provider, {}).get(model)
     price = figures or pack.defaults
@@ -223,7 +163,7 @@ def charge(
         budgets=hold.budgets if hold else [],
     )
     if hold is not None:
-        _move_to_spent(hold, amount)
+        _move_to_spent(hold, amount, is_open=is_open)
     metrics.COST_USD.on_commit(float(amount), provider=provider, model=model)
     emit(
         events.COST_CHARGED,
@@ -242,13 +182,18 @@ def _cost(tokens: int, per_million: str) -> Decimal:
     return (Decimal(tokens) * Decimal(per_million) / MILLION).quantize(UNIT, ROUND_HALF_EVEN)
 
 
-def _open_hold(task_id: UUID) -> CostRecord | None:
-    return (
+def _hold_of(task_id: UUID) -> tuple[CostRecord | None, bool]:
+    """The newest hold of a task, locked, so that its charges and its end follow one another.
+
+    True while it is open: asked behind the lock, for whoever had it may have ended the hold.
+    """
+    hold = (
         CostRecord.objects.filter(kind="hold", task_id=task_id)
-        .exclude(children__kind="release")
-        .order_by("-created_at")
+        .order_by("-created_at", "-id")
+        .select_for_update(of=("self",), no_key=True)
         .first()
     )
+    return hold, hold is not None and not hold.children.filter(kind="release").exists()
 
 
 def _charged(hold: CostRecord) -> Decimal:
@@ -257,23 +202,32 @@ def _charged(hold: CostRecord) -> Decimal:
     ] or Decimal(0)
 
 
-def _move_to_spent(hold: CostRecord, amount: Decimal) -> None:
+def _move_to_spent(hold: CostRecord, amount: Decimal, *, is_open: bool) -> None:
     """From reserved to spent, reserved only as far as the hold still covers it."""
     before = _charged(hold) - amount
-    covered = min(amount, max(Decimal(0), hold.amount - before))
-    Budget.objects.filter(pk__in=hold.budgets).update(
+    covered = min(amount, max(Decimal(0), hold.amount - before)) if is_open else Decimal(0)
+    ids = [budget.pk for budget in _locked(Budget.objects.filter(pk__in=hold.budgets))]
+    Budget.objects.filter(pk__in=ids).update(
         spent=F("spent") + amount, reserved=F("reserved") - covered
     )
-    mark_budgets(hold.budgets)
+    mark_budgets(ids)
+
+
+def _locked(budgets: "QuerySet[Budget]", *, waits: bool = True) -> list[Budget]:
+    """Locked in the order of their ids, each in its present period."""
+    found = list(budgets.order_by("id").select_for_update(nowait=not waits))
+    for budget in found:
+        begin_period(budget)
+    return found
 
 
 @transaction.atomic
 def settle_cost(*, task_id: UUID, reason: str = "settled") -> Decimal:
     """End a task's hold: what was not charged is free again. Returns what was freed."""
-    hold = _open_hold(task_id)
-    if hold is None:
+    hold, is_open = _hold_of(task_id)
+    if hold is None or not is_open:
         return Decimal(0)
-    budgets = list(Budget.objects.filter(pk__in=hold.budgets).order_by("id").select_for_update())
+    budgets = _locked(Budget.objects.filter(pk__in=hold.budgets))
     rest = max(Decimal(0), hold.amount - _charged(hold))
     Budget.objects.filter(pk__in=[b.pk for b in budgets]).update(reserved=F("reserved") - rest)
     CostRecord.objects.create(

@@ -8,7 +8,7 @@ from guardian import context
 from guardian.authority import Actor, actor_for, scopes_of
 from guardian.ledger import ledger_head
 from guardian.models.base import uuid7
-from guardian.services.money import newest_pack_id
+from guardian.services.packs import newest_pack_id
 from orchestrator.models import PatternRun
 from orchestrator.request_context import RequestCtx
 

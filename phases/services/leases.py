@@ -130,9 +130,12 @@ def _claim_checked(actor: Actor, want: Want, limit: int) -> list[Claimed]:
                 if not answer.taken:
                     break
                 taken = answer.taken[0]
-                claimed.append(Claimed(taken, _reserve(actor, taken.task_id, want.lease_seconds)))
+                locks = _reserve(actor, taken.task_id, want.lease_seconds, waits=not claimed)
+                claimed.append(Claimed(taken, locks))
         except _RefusedError as refusal:
             refused[refusal.task_id] = refusal.error
+        except guardian.PurseBusyError:
+            break  # the caller has something, and asks again for more
     for pk, error in refused.items():
         Task.objects.filter(pk=pk).update(dispatch_note=error.code)
     if want.task_id in refused and not claimed:
@@ -146,7 +149,7 @@ class _RefusedError(Exception):
         super().__init__(str(error))
 
 
-def _reserve(actor: Actor, task_id: UUID, lease_seconds: int) -> list[Any]:
+def _reserve(actor: Actor, task_id: UUID, lease_seconds: int, *, waits: bool) -> list[Any]:
     task = Task.objects.get(pk=task_id)
     try:
         locks = guardian.acquire_locks(
@@ -165,6 +168,7 @@ def _reserve(actor: Actor, task_id: UUID, lease_seconds: int) -> list[Any]:
             estimate=DEFAULT_ESTIMATE,
             task_id=task.pk,
             ticket_id=task.ticket_id,
+            waits=waits,
         )
     except DomainError as error:
         raise _RefusedError(task_id, error) from error
