@@ -1,6 +1,7 @@
 """Phases in the operators' admin."""
 
 import re
+from importlib import import_module
 from typing import Any
 
 from django import forms
@@ -315,6 +316,8 @@ class PhaseGateResultAdmin(RecordAdmin):
     list_filter = ["gate_status", "evaluation"]
     search_fields = ["ticket__title"]
 
+
+import_module("phases.admin_rounds")  # registers itself
 
 console.tile(
     "Blocked tickets",

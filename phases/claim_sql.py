@@ -11,6 +11,7 @@ HEADS = 200
 _MAY_BE_READY = """
     t.status IN ('pending', 'needs_work')
     AND k.status IN ('pending', 'in_progress') AND k.admitted_at IS NOT NULL
+    AND k.approval_status IN ('not_required', 'approved')
     AND cp.kind = 'work' AND NOT cp.is_terminal AND tp.sequence_order <= cp.sequence_order
 """
 

@@ -4,10 +4,10 @@ import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 from django_fsm import FSMField, FSMModelMixin, transition
 
-from guardian.models import TeamQuerySet, TeamRow
+from guardian.models import TeamQuerySet, TeamRow, uuid7
 from phases.models.ticket import Ticket
 from phases.models.workflow import Phase
 
@@ -114,7 +114,23 @@ class Task(FSMModelMixin, TeamRow):
     error_code = models.CharField(max_length=100, blank=True)
     error_message = models.TextField(blank=True)
     blocked_reason = models.TextField(null=True, blank=True)  # noqa: DJ001  null: not blocked
+    # How often the work was sent back by a review.
+    review_iteration = models.PositiveSmallIntegerField(default=0, db_default=0)
+    duplicate_of = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="duplicates", db_index=False
+    )
+    # The discovery it came from, and how many of them lie between it and planned work.
+    discovery = models.ForeignKey(
+        "phases.TaskDiscovery",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="spawned",
+        db_index=False,
+    )
     depth = models.PositiveSmallIntegerField(default=0)
+    # The conversation that agents lead about it; stays the same over all tries.
+    conversation_id = models.UUIDField(default=uuid7, editable=False, null=True)
     dispatch_note = models.CharField(max_length=200, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     completed_at = models.DateTimeField(null=True, blank=True)
@@ -134,6 +150,11 @@ class Task(FSMModelMixin, TeamRow):
                 | (~Q(status="blocked") & Q(blocked_reason=None)),
             ),
             models.CheckConstraint(
+                name="task_has_an_original_exactly_when_duplicated",
+                condition=Q(status="duplicated", duplicate_of__isnull=False)
+                | (~Q(status="duplicated") & Q(duplicate_of=None)),
+            ),
+            models.CheckConstraint(
                 name="task_max_retries_is_at_most_10", condition=Q(max_retries__lte=10)
             ),
         ]
@@ -146,6 +167,11 @@ class Task(FSMModelMixin, TeamRow):
                 name="task_of_holder", fields=["holder"], condition=Q(holder__isnull=False)
             ),
             models.Index(name="task_of_team", fields=["team", "-id"]),
+            models.Index(
+                name="task_of_discovery",
+                fields=["discovery"],
+                condition=Q(discovery__isnull=False),
+            ),
             # What the queue must hold, to compare it with what it holds.
             models.Index(
                 name="task_waits_for_nothing",
@@ -199,6 +225,39 @@ class Task(FSMModelMixin, TeamRow):
         """It failed for good."""
         self._let_go()
 
+    @transition(status, ["assigned", "running"], Status.UNDER_REVIEW)
+    def submit(self) -> None:
+        """Its holder is done; somebody else looks at it."""
+        self._let_go()
+
+    @transition(status, Status.UNDER_REVIEW, Status.VALIDATING)
+    def begin_review(self) -> None:
+        """A reviewer has it."""
+
+    @transition(status, Status.VALIDATING, Status.UNDER_REVIEW)
+    def end_review(self) -> None:
+        """The reviewer went silent."""
+
+    @transition(status, ["validating", "blocked"], Status.COMPLETED)
+    def accept(self) -> None:
+        """The review passed, or a person decided so."""
+        self.blocked_reason = None
+
+    @transition(status, ["validating", "blocked"], Status.NEEDS_WORK)
+    def send_back(self) -> None:
+        """Once more, with the feedback of the review."""
+        self.blocked_reason = None
+        self.fence += 1
+
+    @transition(status, Status.VALIDATING, Status.BLOCKED)
+    def escalate(self) -> None:
+        """Sent back as often as its phase allows: a person decides."""
+
+    @transition(status, Status.BLOCKED, Status.FAILED)
+    def give_up(self) -> None:
+        """A person decided that it ends here."""
+        self.blocked_reason = None
+
     @transition(status, list(OPEN), Status.CANCELLED)
     def cancel(self) -> None:
         """Called off."""
@@ -223,61 +282,3 @@ class Task(FSMModelMixin, TeamRow):
         self.error_code = self.error_message = ""
         self.not_before = self.completed_at = None
         self.progress, self.note = 0, ""
-
-
-class ReadyTask(models.Model):
-    """The narrow queue: one row for each task that may be claimed now, nothing else.
-
-    Everything a claim orders or filters by is here, so a claim reads neither history nor
-    blocked work. Kept by `phases.claims.refresh`.
-    """
-
-    task = models.OneToOneField(Task, models.CASCADE, primary_key=True, related_name="ready")
-    team = models.ForeignKey("guardian.Team", models.CASCADE, db_index=False)
-    ticket = models.ForeignKey(Ticket, models.CASCADE, related_name="+")
-    capability_key = models.CharField(max_length=500)
-    capabilities = ArrayField(models.CharField(max_length=64))
-    priority = models.PositiveSmallIntegerField()
-    ready_at = models.DateTimeField()
-    not_before = models.DateTimeField()
-    deadline = models.DateTimeField(null=True)
-    rework = models.BooleanField(default=False)
-    has_locks = models.BooleanField(default=False)
-    # Parts of the score that would else be read from other tables, for each row at each claim:
-    # how many tasks wait for this one, and the share of tries that is left.
-    blockers = models.PositiveIntegerField(default=0, db_default=0)
-    retry_left = models.FloatField(default=1, db_default=1)
-
-    class Meta:
-        indexes = [
-            models.Index(
-                name="ready_heads", fields=["team", "capability_key", "priority", "ready_at"]
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"ready: {self.task_id}"
-
-
-class TaskDependency(TeamRow):
-    """One task waits for another."""
-
-    task = models.ForeignKey(Task, models.CASCADE, related_name="dependencies", db_index=False)
-    depends_on = models.ForeignKey(Task, models.CASCADE, related_name="dependents")
-    satisfied = models.BooleanField(default=False)
-
-    objects = TeamQuerySet.as_manager()
-
-    class Meta:
-        verbose_name_plural = "task dependencies"
-        constraints = [
-            models.UniqueConstraint(
-                name="dependency_pair_is_unique", fields=["task", "depends_on"]
-            ),
-            models.CheckConstraint(
-                name="task_never_depends_on_itself", condition=~Q(task=F("depends_on"))
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.task_id} waits for {self.depends_on_id}"

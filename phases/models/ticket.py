@@ -24,6 +24,18 @@ EDGES = [
     ("cancelled", "pending"),
 ]
 
+# A ticket that somebody must approve first is in no count and in no line until then.
+APPROVAL_EDGES = [
+    ("pending_review", "approved"),
+    ("pending_review", "rejected"),
+    ("pending_review", "timed_out"),
+    ("timed_out", "approved"),
+    ("timed_out", "rejected"),
+    ("rejected", "pending_review"),
+    ("timed_out", "pending_review"),
+]
+APPROVED = ("not_required", "approved")
+
 # Counts of a column, kept in the transaction that changes a ticket: (admitted, queued, total).
 _COUNT = """
     IF TG_OP <> 'INSERT' THEN
@@ -32,6 +44,7 @@ _COUNT = """
             admitted_count = admitted_count - (OLD.status IN ('pending', 'in_progress')
                 AND OLD.admitted_at IS NOT NULL)::int,
             queued_count = queued_count - (OLD.status IN ('pending', 'in_progress')
+                AND OLD.approval_status IN ('not_required', 'approved')
                 AND OLD.admitted_at IS NULL)::int
         WHERE id = OLD.column_id;
     END IF;
@@ -41,6 +54,7 @@ _COUNT = """
             admitted_count = admitted_count + (NEW.status IN ('pending', 'in_progress')
                 AND NEW.admitted_at IS NOT NULL)::int,
             queued_count = queued_count + (NEW.status IN ('pending', 'in_progress')
+                AND NEW.approval_status IN ('not_required', 'approved')
                 AND NEW.admitted_at IS NULL)::int
         WHERE id = NEW.column_id;
     END IF;
@@ -56,7 +70,7 @@ class TicketQuerySet(TeamQuerySet):
         """Waiting for a place in a full column, in the order they will get one."""
         return (
             self.still_open()
-            .filter(admitted_at=None)
+            .filter(admitted_at=None, approval_status__in=APPROVED)
             .order_by("priority", "phase_entered_at", "id")
         )
 
@@ -87,6 +101,13 @@ class Ticket(FSMModelMixin, TeamRow):
         MEDIUM = 3
         LOW = 4
 
+    class Approval(models.TextChoices):
+        NOT_REQUIRED = "not_required"
+        PENDING_REVIEW = "pending_review"
+        APPROVED = "approved"
+        REJECTED = "rejected"
+        TIMED_OUT = "timed_out"
+
     workflow = models.ForeignKey(Workflow, models.PROTECT, related_name="tickets", db_index=False)
     number = models.PositiveIntegerField()
     title = models.CharField(max_length=500)
@@ -111,6 +132,14 @@ class Ticket(FSMModelMixin, TeamRow):
     labels = ArrayField(models.CharField(max_length=50), default=list, blank=True)
     is_blocked = models.BooleanField(default=False)
     blocked_reason = models.TextField(blank=True)
+    approval_status = FSMField(
+        choices=Approval.choices,
+        default=Approval.NOT_REQUIRED,
+        protected=True,
+        max_length=14,
+    )
+    # When the question is put aside; null unless it is open.
+    approval_expires_at = models.DateTimeField(null=True, blank=True)
     context = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
     context_summary = models.TextField(blank=True)
     auto_wait = models.JSONField(null=True, blank=True)
@@ -136,6 +165,15 @@ class Ticket(FSMModelMixin, TeamRow):
             models.CheckConstraint(
                 name="ticket_priority_is_known", condition=Q(priority__gte=1, priority__lte=4)
             ),
+            models.CheckConstraint(
+                name="ticket_approval_ends_exactly_while_it_is_asked",
+                condition=Q(approval_status="pending_review", approval_expires_at__isnull=False)
+                | (~Q(approval_status="pending_review") & Q(approval_expires_at=None)),
+            ),
+            models.CheckConstraint(
+                name="ticket_takes_a_place_only_when_approved",
+                condition=Q(approval_status__in=APPROVED) | Q(admitted_at=None),
+            ),
         ]
         indexes = [
             models.Index(name="ticket_on_board", fields=["column", "priority", "rank", "id"]),
@@ -145,9 +183,17 @@ class Ticket(FSMModelMixin, TeamRow):
                 fields=["column", "priority", "phase_entered_at"],
                 condition=Q(admitted_at=None, status__in=OPEN),
             ),
+            models.Index(
+                name="ticket_approval_due",
+                fields=["approval_expires_at"],
+                condition=Q(approval_expires_at__isnull=False),
+            ),
         ]
         triggers = [
             pgtrigger.FSM(name="ticket_status_edges", field="status", transitions=EDGES),
+            pgtrigger.FSM(
+                name="ticket_approval_edges", field="approval_status", transitions=APPROVAL_EDGES
+            ),
             pgtrigger.Trigger(
                 name="ticket_starts_pending",
                 when=pgtrigger.Before,
@@ -160,7 +206,7 @@ class Ticket(FSMModelMixin, TeamRow):
                 when=pgtrigger.After,
                 operation=pgtrigger.Insert
                 | pgtrigger.Delete
-                | pgtrigger.UpdateOf("status", "admitted_at", "column_id"),
+                | pgtrigger.UpdateOf("status", "admitted_at", "column_id", "approval_status"),
                 func=_COUNT,
             ),
             pgtrigger.Trigger(
@@ -223,55 +269,25 @@ class Ticket(FSMModelMixin, TeamRow):
     def reopen(self) -> None:
         """It goes on."""
 
+    @property
+    def is_approved(self) -> bool:
+        return self.approval_status in APPROVED
 
-class PhaseHistory(models.Model):
-    """One move of a ticket. Rows are only added."""
+    @transition(approval_status, [Approval.PENDING_REVIEW, Approval.TIMED_OUT], Approval.APPROVED)
+    def approve(self) -> None:
+        """A person other than its author lets it begin."""
+        self.approval_expires_at = None
 
-    class Kind(models.TextChoices):
-        CREATE = "create"
-        FORWARD = "forward"
-        BACKWARD = "backward"
-        BLOCK = "block"
-        UNBLOCK = "unblock"
-        RESULT = "result"
-        RESTART = "restart"
-        REOPEN = "reopen"
+    @transition(approval_status, [Approval.PENDING_REVIEW, Approval.TIMED_OUT], Approval.REJECTED)
+    def reject(self) -> None:
+        """A person other than its author does not want it as it is."""
+        self.approval_expires_at = None
 
-    class Via(models.TextChoices):
-        API = "api"
-        BOARD = "board"
-        AUTO = "auto"
-        GUARDIAN = "guardian"
-        ADMIN = "admin"
+    @transition(approval_status, Approval.PENDING_REVIEW, Approval.TIMED_OUT)
+    def put_aside(self) -> None:
+        """Nobody answered in time; it stays, and may still be decided."""
+        self.approval_expires_at = None
 
-    id = models.BigAutoField(primary_key=True)
-    team = models.ForeignKey("guardian.Team", models.PROTECT, db_index=False)
-    ticket = models.ForeignKey(Ticket, models.CASCADE, related_name="history")
-    from_phase = models.ForeignKey(
-        Phase, models.PROTECT, null=True, related_name="+", db_index=False
-    )
-    to_phase = models.ForeignKey(Phase, models.PROTECT, related_name="+", db_index=False)
-    kind = models.CharField(max_length=10, choices=Kind.choices)
-    via = models.CharField(max_length=10, choices=Via.choices)
-    overrides = ArrayField(models.CharField(max_length=10), default=list)
-    transition_reason = models.TextField(blank=True)
-    transitioned_by = models.ForeignKey(
-        "guardian.User", models.PROTECT, related_name="+", db_index=False
-    )
-    gate_result = models.ForeignKey(
-        "phases.PhaseGateResult", models.PROTECT, null=True, related_name="+", db_index=False
-    )
-    artifacts = models.JSONField(default=list)
-    ticket_version = models.PositiveIntegerField()
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        verbose_name_plural = "phase history"
-        triggers = [
-            pgtrigger.Protect(
-                name="history_is_append_only", operation=pgtrigger.Update | pgtrigger.Delete
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.kind} of {self.ticket_id} ({self.pk})"
+    @transition(approval_status, [Approval.REJECTED, Approval.TIMED_OUT], Approval.PENDING_REVIEW)
+    def resubmit(self) -> None:
+        """Asked anew; the caller says until when."""

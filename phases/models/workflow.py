@@ -74,6 +74,8 @@ class BoardColumn(TeamRow):
     admitted_count = models.IntegerField(default=0, editable=False)
     queued_count = models.IntegerField(default=0, editable=False)
     total_count = models.IntegerField(default=0, editable=False)
+    # Since when more tickets are admitted than the limit allows; null: they are not.
+    exceeded_since = models.DateTimeField(null=True, blank=True, editable=False)
     version = models.PositiveIntegerField(default=1)
 
     objects = TeamQuerySet.as_manager()
@@ -156,6 +158,13 @@ class GateRequirement(TeamRow):
     class Kind(models.TextChoices):
         ARTIFACT = "artifact"
         TASKS_COMPLETED = "tasks_completed"
+        FILE_EXISTS = "file_exists"
+        FILE_CONTAINS = "file_contains"
+        COMMAND_SUCCESS = "command_success"
+        TESTS_PASS = "tests_pass"  # noqa: S105  a kind of gate
+        METRIC = "metric"
+        MANUAL = "manual"
+        REVIEW = "review"
 
     class Evidence(models.TextChoices):
         REPORTED = "reported"

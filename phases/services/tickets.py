@@ -1,7 +1,7 @@
 """Tickets: opened, edited, called off."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -45,6 +45,7 @@ def open_ticket(
     check_context(actor=actor, workflow=flow, given=context or {}, keys=flow.context_kinds)
     column = BoardColumn.objects.select_for_update(no_key=True).get(pk=start.column_id)
     now = timezone.now()
+    waits = flow.approval_required
     ticket = Ticket.objects.create(
         team=actor.team,
         workflow=flow,
@@ -54,7 +55,9 @@ def open_ticket(
         phase=start,
         column=column,
         phase_entered_at=now,
-        admitted_at=None if column.is_full else now,
+        admitted_at=None if waits or column.is_full else now,
+        approval_status=Ticket.Approval.PENDING_REVIEW if waits else Ticket.Approval.NOT_REQUIRED,
+        approval_expires_at=approval_ends(flow, now) if waits else None,
         priority=priority,
         rank=now.timestamp(),
         deadline=deadline,
@@ -82,6 +85,11 @@ def open_ticket(
     )
     create_entry_task(actor=actor, ticket=ticket, phase=start)
     return ticket
+
+
+def approval_ends(flow: Workflow, now: datetime) -> datetime:
+    """Until when a ticket's approval is asked for, before it is put aside."""
+    return now + timedelta(minutes=flow.approval_timeout_minutes)
 
 
 def _workflow(actor: Actor, key: str | None) -> Workflow:
