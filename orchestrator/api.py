@@ -60,7 +60,7 @@ def _claimed(claim: Any, lease_seconds: int) -> dict[str, Any]:
             }
             for lock in claim.locks
         ],
-        "feedback": None,
+        "feedback": phases.feedback_of(task=task),
     }
 
 
@@ -177,15 +177,15 @@ class CompleteView(TeamView):
         want = body.pop("claim_next", None)
 
         def complete() -> Response:
-            task, unblocked = phases.complete_task(actor=actor, task_id=pk, **body)
-            return Response({"status": task.status, "unblocked": [str(u) for u in unblocked]})
+            done = phases.complete_task(actor=actor, task_id=pk, **body)
+            return Response({"status": done.status, "unblocked": [str(u) for u in done.unblocked]})
 
         def complete_and_claim() -> Response:
             over = phases.complete_and_claim(actor=actor, task_id=pk, **body, **want)
             refused = over.refused
             return Response(
                 {
-                    "status": "completed",
+                    "status": over.status,
                     "unblocked": [str(u) for u in over.unblocked],
                     "next": {
                         "tasks": [_claimed(claim, want["lease_seconds"]) for claim in over.claimed],

@@ -25,6 +25,7 @@ class Candidate:
     state: str = "idle"
     health: str = "unknown"
     last_assigned_at: datetime | None = None
+    user_id: UUID | None = None
 
     @property
     def available(self) -> bool:

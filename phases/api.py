@@ -1,6 +1,5 @@
 """The REST API of phases: tickets, tasks, gates, the board."""
 
-from typing import Any
 from uuid import UUID
 
 from drf_spectacular.types import OpenApiTypes
@@ -13,16 +12,13 @@ from guardian import errors
 from guardian.http import TeamViewSet, etag_of, validated
 from phases import services
 from phases.answers import GateAnswer, GateStatusAnswer, TransitionAnswer
-from phases.models import Task, Ticket, Workflow
+from phases.models import Ticket, Workflow
 from phases.serializers import (
     ArtifactCreate,
     ArtifactSerializer,
-    CancelTask,
     HistorySerializer,
     PhaseQuestion,
     Reason,
-    TaskCreate,
-    TaskSerializer,
     TicketCreate,
     TicketPatch,
     TicketSerializer,
@@ -211,56 +207,6 @@ class TicketViewSet(TeamViewSet):
         reason = validated(Reason, request.data)["reason"]
         services.reopen_ticket(actor=self.actor, ticket_id=pk, reason=reason, version=version)
         return _ticket_response(pk)
-
-
-class TaskViewSet(TeamViewSet):
-    """Tasks, as rows; claiming and finishing them is answered by the orchestrator."""
-
-    queryset = Task.objects.select_related("phase", "holder")
-    serializer_class = TaskSerializer
-    scopes = {
-        "list": "tickets:read",
-        "retrieve": "tickets:read",
-        "create": "tickets:write",
-        "cancel": "tickets:write",
-        "retry": "tickets:write",
-    }
-    filters = {
-        "status": "status",
-        "phase": "phase__key",
-        "ticket": "ticket_id",
-        "holder": "holder_id",
-    }
-
-    @extend_schema(request=TaskCreate, responses={201: TaskSerializer})
-    def create(self, request: Request) -> Response:
-        """Add a task to a ticket."""
-        body: dict[str, Any] = validated(TaskCreate, request.data)
-        ticket = (
-            Ticket.objects.select_related("phase", "team")
-            .filter(pk=body.pop("ticket_id"), team=self.actor.team)
-            .first()
-        )
-        if ticket is None:
-            raise errors.NotFound("There is no such ticket.")
-        task = services.create_task(actor=self.actor, ticket=ticket, **body)
-        return Response(TaskSerializer(task).data, status=201)
-
-    @extend_schema(request=CancelTask, responses=TaskSerializer)
-    @action(detail=True, methods=["post"])
-    def cancel(self, request: Request, pk: UUID) -> Response:
-        """Call a task off; a running one hears of it with its next heartbeat."""
-        task = services.cancel_task(
-            actor=self.actor, task_id=pk, **validated(CancelTask, request.data)
-        )
-        return Response(TaskSerializer(task).data)
-
-    @extend_schema(request=Reason, responses=TaskSerializer)
-    @action(detail=True, methods=["post"])
-    def retry(self, request: Request, pk: UUID) -> Response:
-        """Put a failed task up again, and its ticket back to work."""
-        task = services.retry_task(actor=self.actor, task_id=pk, **validated(Reason, request.data))
-        return Response(TaskSerializer(task).data)
 
 
 class WorkflowViewSet(TeamViewSet):

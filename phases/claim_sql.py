@@ -7,6 +7,8 @@ from phases import events
 # Weights of the score (specification of tasks, K-12); a workflow may later bring its own.
 WEIGHTS = {"priority": 0.45, "age": 0.20, "deadline": 0.15, "blockers": 0.15, "retry": 0.05}
 HEADS = 200
+# How long work that a review sent back waits for who did it, before anybody may take it.
+RESERVED_SECONDS = 600
 
 _MAY_BE_READY = """
     t.status IN ('pending', 'needs_work')
@@ -30,14 +32,18 @@ DELETE FROM phases_readytask r USING (SELECT t.id {_FROM} WHERE t.id = ANY(%(ids
 
 # A queue row of a task `t`; blockers and tries left are parts of its score.
 _ROW_COLUMNS = """task_id, team_id, ticket_id, capability_key, capabilities, priority, ready_at,
-    not_before, deadline, rework, has_locks, blockers, retry_left"""
-_ROW = """t.id, t.team_id, t.ticket_id, array_to_string(t.required_capabilities, ','),
+    not_before, deadline, rework, has_locks, blockers, retry_left, reserved_for, reserved_until"""
+_ROW = f"""t.id, t.team_id, t.ticket_id, array_to_string(t.required_capabilities, ','),
     t.required_capabilities, t.priority, clock_timestamp(),
     coalesce(t.not_before, clock_timestamp()), coalesce(t.deadline, k.deadline),
     t.status = 'needs_work', jsonb_array_length(t.required_locks) > 0,
     (SELECT count(*) FROM phases_taskdependency d WHERE d.depends_on_id = t.id AND NOT d.satisfied),
     CASE WHEN t.max_retries = 0 THEN 0
-         ELSE greatest(0, t.max_retries - t.retry_count)::float / t.max_retries END"""
+         ELSE greatest(0, t.max_retries - t.retry_count)::float / t.max_retries END,
+    CASE WHEN t.status = 'needs_work' THEN t.last_holder_id END,
+    CASE WHEN t.status = 'needs_work' THEN (
+        SELECT v.updated_at + interval '{RESERVED_SECONDS} s' FROM phases_review v
+         WHERE v.task_id = t.id ORDER BY v.iteration DESC LIMIT 1) END"""  # noqa: S608  constants of this module
 
 OFFER = f"""
 WITH queued AS (
@@ -101,6 +107,8 @@ needs AS (
            AND (%(ticket)s::uuid IS NULL OR r.ticket_id = %(ticket)s)
            AND r.task_id <> ALL(%(exclude)s::uuid[])
            AND (%(checked)s OR NOT r.has_locks)
+           AND (r.reserved_until IS NULL OR r.reserved_for = %(holder)s
+                OR r.reserved_until <= statement_timestamp())
          ORDER BY r.priority, r.ready_at LIMIT {HEADS}) h
      WHERE needs.capabilities <@ %(capabilities)s::varchar[] AND {{may}}
 ), scored AS (
@@ -170,18 +178,27 @@ UPDATE phases_task SET status = 'running',
 RETURNING lease_expires_at, cancel_deadline, cancel_reason
 """
 
-# The end of a task: guarded by holder, fence and lease, then its dependents, in id order, offered
-# when they wait for nothing more. `{{only}}` is one more condition.
-_COMPLETE_PARTS = f"""
+# The end of a task: guarded by holder, fence and lease, and by its phase, which may want a review
+# first; then its dependents. `{{only}}` is one more condition.
+_DONE_NOW = """
 done AS (
     UPDATE phases_task SET status = 'completed', result = %(result)s, progress = 1, note = '',
            completed_at = clock_timestamp(), last_holder_id = holder_id, holder_id = NULL,
            lease_expires_at = NULL, updated_at = clock_timestamp()
      WHERE id = %(task)s AND team_id = %(team)s AND holder_id = %(holder)s
        AND fence = %(fence)s::bigint AND status IN ('assigned', 'running')
-       AND cancel_deadline IS NULL AND lease_expires_at > clock_timestamp() {{only}}
+       AND cancel_deadline IS NULL AND lease_expires_at > clock_timestamp() {only}
+       AND NOT (SELECT p.review_required FROM phases_phase p WHERE p.id = phase_id)
     RETURNING id, ticket_id, holds_locks
-), edges AS (
+)"""
+# One that a review or a person let pass, completed in this transaction before.
+_DONE_BEFORE = """
+done AS (SELECT id, ticket_id, holds_locks FROM phases_task
+          WHERE id = %(task)s AND team_id = %(team)s AND status = 'completed')"""
+
+# Dependents, in id order, offered when they wait for nothing more.
+_FREED_PARTS = f"""
+edges AS (
     UPDATE phases_taskdependency d SET satisfied = true, updated_at = clock_timestamp()
       FROM done WHERE d.depends_on_id = done.id AND NOT d.satisfied RETURNING d.task_id
 ), children AS (
@@ -214,15 +231,23 @@ _DONE = """(SELECT count(*) FROM done), (
     SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM freed WHERE deps_left = 0)"""
 
 COMPLETE = f"""
-WITH {_COMPLETE_PARTS.format(only="")},
+WITH {_DONE_NOW.format(only="")}, {_FREED_PARTS},
 told AS ({_TELL_COMPLETED}), written AS ({emit_sql("told", subject_label="phases.task")})
 SELECT {_DONE}, EXISTS (SELECT 1 FROM done WHERE holds_locks) OR {guardian.HOLDINGS_SQL}
 """  # noqa: S608  constants of this module
 
+# What a completion does beside the task itself, for one that was accepted.
+FREE_DEPENDENTS = f"""
+WITH {_DONE_BEFORE}, {_FREED_PARTS},
+told AS ({_TELL_COMPLETED}), written AS ({emit_sql("told", subject_label="phases.task")})
+SELECT {_DONE}
+"""
+
 # Complete and claim the next: what has locks or money held needs more than one statement.
 HAND_OVER = f"""
 WITH RECURSIVE {_STAND},
-{_COMPLETE_PARTS.format(only=f"AND NOT holds_locks AND NOT {guardian.HOLDINGS_SQL}")},
+{_DONE_NOW.format(only=f"AND NOT holds_locks AND NOT {guardian.HOLDINGS_SQL}")},
+{_FREED_PARTS},
 {_CLAIM_PARTS.format(may=f"EXISTS (SELECT 1 FROM done) AND {_MAY_CLAIM}")},
 told AS ({_TELL_COMPLETED} UNION ALL
          {_TELL_CLAIMED.format(after="(SELECT count(*) FROM offered)")}),

@@ -23,6 +23,7 @@ from phases.claim_sql import (
     CLAIM,
     COMPLETE,
     FAULTS,
+    FREE_DEPENDENTS,
     HAND_OVER,
     OFFER,
     ONE_MORE_WAITS,
@@ -115,6 +116,13 @@ def finish(
     arguments = {**_ended(task_id, fence, result), "team": actor.team_id, "holder": actor.id}
     row = run_prepared(COMPLETE, {**arguments, **teller(actor)})[0]
     return bool(row[0]), list(row[1]), bool(row[2])
+
+
+def free_dependents(*, actor: Actor, task_id: UUID, fence: int) -> list[UUID]:
+    """What a completion does beside its task, for one that was accepted in this transaction:
+    the event, and its dependents, of which those that wait for nothing more are returned."""
+    arguments = {"task": task_id, "fence": fence, "done_event": uuid7(), "team": actor.team_id}
+    return list(run_prepared(FREE_DEPENDENTS, {**arguments, **teller(actor)})[0][1])
 
 
 def hand_over(

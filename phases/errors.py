@@ -83,6 +83,21 @@ class CancelRequested(DomainError):
     remedy = "Release it, or fail it."
 
 
+class ReviewTaken(DomainError):
+    """Somebody else reviews this task now."""
+
+    code = "review_taken"
+    remedy = "Wait for their verdict, or until `lease_expires_at`."
+    example = {"holder": None, "lease_expires_at": None}
+
+
+class ReviewLost(DomainError):
+    """This review is not yours now: it was not begun, is over, or its 600 seconds are."""
+
+    code = "review_lost"
+    remedy = "Begin one: POST /api/v1/tasks/{id}/reviews."
+
+
 class CompletedBefore(DomainError):
     """This completion was told before: a repeat claims nothing, and no task waits to be begun."""
 

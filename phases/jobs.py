@@ -11,7 +11,7 @@ from phases import services
 @app.task(name="phases.sweep_leases", queue="system", queueing_lock="phases.sweep_leases")
 def sweep_leases(timestamp: int) -> int:
     """Take work back from the dead, and put right what the queue does not tell truly."""
-    taken_back = services.sweep_leases()
+    taken_back = services.sweep_leases() + services.sweep_reviews()
     services.heal_queue()
     return taken_back
 

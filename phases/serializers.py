@@ -12,7 +12,6 @@ from phases.models import (
     Phase,
     PhaseGateArtifact,
     PhaseHistory,
-    Task,
     Ticket,
     Workflow,
 )
@@ -142,31 +141,6 @@ class MovedCards(serializers.Serializer[Any]):
     results = CardResult(many=True)
 
 
-class TaskCreate(StrictSerializer):
-    ticket_id = serializers.UUIDField()
-    task_type = serializers.CharField(max_length=100)
-    title = serializers.CharField(max_length=500)
-    description = serializers.CharField(max_length=65536, required=False, allow_blank=True)
-    required_capabilities = serializers.ListField(
-        child=serializers.RegexField(
-            r"^[A-Za-z0-9_.:-]{1,64}$",
-            error_messages={"invalid": "Must be 1 to 64 of A-Z, a-z, 0-9, _, ., : and -."},
-        ),
-        required=False,
-        max_length=20,
-    )
-    timeout_seconds = serializers.IntegerField(min_value=1, max_value=86400, required=False)
-    max_retries = serializers.IntegerField(min_value=0, max_value=10, required=False)
-    depends_on = serializers.ListField(
-        child=serializers.UUIDField(), required=False, max_length=100
-    )
-
-
-class CancelTask(StrictSerializer):
-    reason = serializers.CharField(min_length=3, max_length=2000)
-    grace_seconds = serializers.IntegerField(min_value=0, max_value=300, required=False)
-
-
 @extend_schema_field(
     {
         "type": ["object", "null"],
@@ -231,47 +205,6 @@ class TicketSerializer(serializers.ModelSerializer[Ticket]):
             "created_at",
             "updated_at",
             "version",
-        ]
-
-
-class TaskSerializer(serializers.ModelSerializer[Task]):
-    phase = KeyField()
-    priority = PriorityField(read_only=True)
-    holder = PersonField()
-
-    class Meta:
-        model = Task
-        fields = [
-            "id",
-            "ticket",
-            "phase",
-            "task_type",
-            "title",
-            "description",
-            "priority",
-            "status",
-            "holder",
-            "fence",
-            "claimed_at",
-            "lease_expires_at",
-            "deps_left",
-            "ready_at",
-            "not_before",
-            "required_capabilities",
-            "retry_count",
-            "max_retries",
-            "lease_losses",
-            "timeout_seconds",
-            "progress",
-            "note",
-            "result",
-            "error_code",
-            "error_message",
-            "blocked_reason",
-            "dispatch_note",
-            "started_at",
-            "completed_at",
-            "created_at",
         ]
 
 

@@ -3,11 +3,11 @@
 from django.urls import URLPattern, URLResolver, include, path
 from rest_framework.routers import SimpleRouter
 
-from phases import api, api_board, views
+from phases import api, api_board, api_tasks, views
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("tickets", api.TicketViewSet, "ticket")
-router.register("tasks", api.TaskViewSet, "task")
+router.register("tasks", api_tasks.TaskViewSet, "task")
 router.register("workflows", api.WorkflowViewSet, "workflow")
 
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -30,7 +30,6 @@ LONG_FILES = {
     "orchestrator/pattern_schema.py": "the whole grammar of a pattern document",
     "orchestrator/services/executions.py": "every edge of one state machine",
     "orchestrator/workshop.py": "what a checkup step does with a source",
-    "phases/serializers.py": "all shapes of tickets, tasks and boards",
     "tools/api.py": "all routes of files, tools, runs and the sandbox",
     "guardian/errors.py": "one catalogue: what is refused, and what helps",
     "phases/admin.py": "one admin per model of phases",
@@ -58,7 +57,7 @@ ONE_ARGUMENT = {
 SLEEPS = {"tests/phases/test_live.py": "lets a look that is under way end; nothing announces it"}
 # Edges that triggers allow and no transition of the model declares yet.
 EDGES_WITHOUT_TRANSITION = {
-    "Task": "claims, beats and ends are single statements (phases/claims.py); reviews are to come",
+    "Task": "claims, beats and ends are single statements (phases/claims.py)",
     "Tool": "maintenance, deprecation and archiving have no verb yet",
     "ToolVersion": "a proposal can be rejected once proposals can be made",
     "AgentInstance": "health and interventions bring the other edges",

@@ -1,6 +1,6 @@
 """Placing work: one transaction per pair of task and agent, a refusal undoes only itself."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -70,13 +70,20 @@ def dispatch(*, team_id: UUID) -> int:
     return placed
 
 
-def _work_for(team: Team, candidates: Iterable[Candidate]) -> list[Work]:
-    """The heads of what each agent with room can do: no other work can hide them."""
+def _work_for(team: Team, candidates: Collection[Candidate]) -> list[Work]:
+    """The heads of what each agent with room can do: no other work can hide them.
+
+    What is kept for who did it before is offered to no other.
+    """
     found: dict[UUID, Work] = {}
     for capabilities in {c.capabilities for c in candidates if c.free > 0}:
         for r in phases.ready_tasks(team_id=team.pk, limit=CANDIDATES, capabilities=capabilities):
             found[r.task_id] = Work(
-                r.task_id, dispatcher.tokens(r.capabilities), r.priority, r.ready_at
+                r.task_id,
+                dispatcher.tokens(r.capabilities),
+                r.priority,
+                r.ready_at,
+                {c.id for c in candidates if r.reserved_for not in {None, c.user_id}},
             )
     return list(found.values())
 
@@ -103,6 +110,7 @@ def _candidates(team: Team) -> list[Candidate]:
             state=row.state,
             health=row.health,
             last_assigned_at=row.last_assigned_at,
+            user_id=row.user_id,
         )
         for row in rows
     ]

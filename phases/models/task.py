@@ -278,7 +278,7 @@ class Task(FSMModelMixin, TeamRow):
     @transition(status, ["failed", "cancelled"], Status.PENDING)
     def retry(self) -> None:
         """Once more, counters at zero."""
-        self.retry_count = self.lease_losses = 0
+        self.retry_count = self.lease_losses = self.review_iteration = 0
         self.error_code = self.error_message = ""
         self.not_before = self.completed_at = None
         self.progress, self.note = 0, ""

@@ -24,6 +24,13 @@ from phases.services.queue import (
 )
 from phases.services.restarts import reopen_ticket
 from phases.services.retries import retry_task, retry_ticket
+from phases.services.reviews import (
+    decide_review,
+    feedback_of,
+    give_verdict,
+    start_review,
+    sweep_reviews,
+)
 from phases.services.sweep import handle_final_task, heal_queue, sweep_leases
 from phases.services.tasks import create_task, settle_dependencies, start_ticket
 from phases.services.tickets import cancel_ticket, open_ticket, update_ticket
@@ -43,8 +50,11 @@ __all__ = [
     "complete_and_claim",
     "complete_task",
     "create_task",
+    "decide_review",
     "extend_lease",
     "fail_task",
+    "feedback_of",
+    "give_verdict",
     "handle_final_task",
     "heal_queue",
     "hold_for_task",
@@ -63,8 +73,10 @@ __all__ = [
     "seed_team",
     "set_card_facts",
     "settle_dependencies",
+    "start_review",
     "start_ticket",
     "sweep_leases",
+    "sweep_reviews",
     "teams_with_work",
     "tell_resumed",
     "transition",

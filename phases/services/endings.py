@@ -3,13 +3,12 @@
 import random
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
 
-from guardian import services as guardian
 from guardian.authority import MONITOR, Actor, require_level
 from guardian.errors import DomainError, IllegalTransition, KillSwitchOn, NotFound
 from guardian.outbox import emit
@@ -19,6 +18,8 @@ from phases.models import Task
 from phases.results import check_result
 from phases.services.leases import Claimed, claim_tasks, lease_lost, tokens
 from phases.services.repeats import completed_before, handed_over_before
+from phases.services.settling import end_open_review, end_task
+from phases.services.submissions import submit
 from phases.services.tasks import make_ready
 
 # Texts that mean another try would end the same way.
@@ -35,30 +36,42 @@ PERMANENT_WORDS = (
 )
 
 
-@transaction.atomic
-def complete_task(
-    *, actor: Actor, task_id: UUID, fence: int, result: dict[str, Any]
-) -> tuple[Task, list[UUID]]:
-    """End a task with its result: (task, tasks that wait for nothing more by it).
+class Completed(NamedTuple):
+    """A task that was told as done, the tasks that wait for nothing more by it, and what became
+    of it by that: completed or under_review, also where it is something else by now."""
 
-    Again with the same fence and result: the same answer, no second effect.
+    task: Task
+    unblocked: list[UUID]
+    status: str
+
+
+@transaction.atomic
+def complete_task(*, actor: Actor, task_id: UUID, fence: int, result: dict[str, Any]) -> Completed:
+    """End a task with its result.
+
+    Where its phase asks for a review it is handed in for one, under_review, and nothing is told
+    of it yet. Again with the same fence and result: the same answer, no second effect.
     Raises Invalid, LeaseLost, CancelRequested, NotFound; an older fence writes nothing.
     """
     check_result(result)
-    done, unblocked = _complete(actor, task_id, fence, result)
-    if not done:
+    status, unblocked = _complete(actor, task_id, fence, result)
+    if status is None:
         before = completed_before(actor=actor, task_id=task_id, fence=fence, result=result)
-        return before.task, before.unblocked
-    return Task.objects.get(pk=task_id), unblocked
+        return Completed(before.task, before.unblocked, before.status)
+    return Completed(Task.objects.get(pk=task_id), unblocked, status)
 
 
 def _complete(
     actor: Actor, task_id: UUID, fence: int, result: dict[str, Any]
-) -> tuple[bool, list[UUID]]:
+) -> tuple[str | None, list[UUID]]:
+    """(what became of it, dependents freed); None: this fence ends nothing, or did so before."""
     done, unblocked, holds = claims.finish(actor=actor, task_id=task_id, fence=fence, result=result)
-    if holds and done:
+    if not done:
+        handed_in = submit(actor=actor, task_id=task_id, fence=fence, result=result)
+        return (str(Task.Status.UNDER_REVIEW) if handed_in else None), []
+    if holds:
         end_task(task_id=task_id, reason="completed")
-    return done, unblocked
+    return str(Task.Status.COMPLETED), unblocked
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +85,7 @@ class HandedOver:
     unblocked: list[UUID]
     claimed: list[Claimed]
     refused: DomainError | None = None
+    status: str = str(Task.Status.COMPLETED)
 
 
 def complete_and_claim(
@@ -102,13 +116,16 @@ def complete_and_claim(
     )
     if answer.taken:
         return HandedOver(unblocked, [Claimed(taken, []) for taken in answer.taken])
+    status = str(Task.Status.COMPLETED)
     if not done:
         with transaction.atomic():
-            done, unblocked = _complete(actor, task_id, fence, result)
-        if not done:
+            became, unblocked = _complete(actor, task_id, fence, result)
+        if became is None:
             before = completed_before(actor=actor, task_id=task_id, fence=fence, result=result)
             again = handed_over_before(actor=actor, before=before)
-            return HandedOver(before.unblocked, again, None if again else CompletedBefore())
+            none = None if again else CompletedBefore()
+            return HandedOver(before.unblocked, again, none, before.status)
+        status = became
     # Budgets, locks, or work that this very completion made ready: what one statement cannot see.
     try:
         claimed = claim_tasks(
@@ -119,18 +136,8 @@ def complete_and_claim(
             ticket_id=ticket_id,
         )
     except (KillSwitchOn, TooManyLeases) as refusal:
-        return HandedOver(unblocked, [], refusal)
-    return HandedOver(unblocked, claimed)
-
-
-def end_task(*, task_id: UUID, reason: str) -> None:
-    """What every end of work does: locks freed, held money settled. Most tasks have neither."""
-    if not guardian.holds_anything(task_id=task_id):
-        return
-    guardian.release_locks_of_task(task_id=task_id, reason=reason)
-    guardian.settle_cost(
-        task_id=task_id, reason="settled" if reason == "completed" else "cancelled"
-    )
+        return HandedOver(unblocked, [], refusal, status)
+    return HandedOver(unblocked, claimed, None, status)
 
 
 def _held(*, actor: Actor, task_id: UUID, fence: int | None) -> Task:
@@ -246,6 +253,7 @@ def release_task(
 
 
 def cancel_now(task: Task, *, actor: Actor | None, reason: str) -> None:
+    end_open_review(task=task)
     task.cancel()
     task.cancel_reason = reason
     task.completed_at = timezone.now()

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from phases.errors import NoCapableAgent
 from phases.models import ReadyTask, Task
@@ -22,6 +23,7 @@ class Ready:
     capabilities: list[str]
     priority: int
     ready_at: datetime
+    reserved_for: UUID | None = None  # whom a claim by anybody else would not find it for
 
 
 def ready_tasks(
@@ -43,8 +45,17 @@ def ready_tasks(
     )
     if capabilities is not None:
         rows = rows.filter(capabilities__contained_by=sorted(capabilities))
+    now = timezone.now()
     return [
-        Ready(r.task_id, r.ticket_id, r.task.task_type, r.capabilities, r.priority, r.ready_at)
+        Ready(
+            r.task_id,
+            r.ticket_id,
+            r.task.task_type,
+            r.capabilities,
+            r.priority,
+            r.ready_at,
+            r.reserved_for if r.reserved_until and r.reserved_until > now else None,
+        )
         for r in rows.select_related("task").order_by("priority", "ready_at")[:limit]
     ]
 

@@ -17,6 +17,7 @@ from phases.claims import Taken
 from phases.errors import CancelRequested
 from phases.models import Task, TaskDependency
 from phases.services.leases import Claimed, lease_lost
+from phases.services.submissions import submitted_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Before:
 
     task: Task
     event: Event | None
+    status: str = str(Task.Status.COMPLETED)
 
     @property
     def unblocked(self) -> list[UUID]:
@@ -39,6 +41,8 @@ def completed_before(*, actor: Actor, task_id: UUID, fence: int, result: dict[st
     task = Task.objects.filter(pk=task_id, team=actor.team).first()
     if task is None:
         raise NotFound("There is no such task.")
+    if submitted_before(actor=actor, task=task, fence=fence, result=result):
+        return Before(task, None, str(Task.Status.UNDER_REVIEW))
     same = (task.last_holder_id, task.fence, task.result) == (actor.id, fence, result)
     if same and task.status == Task.Status.COMPLETED:
         told = told_of(team_id=task.team_id, kind=events.TASK_COMPLETED, subject_ids=[task.pk])

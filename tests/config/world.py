@@ -87,6 +87,7 @@ def make_world(slug: str) -> World:
     made.rows |= {
         "/api/v1/tickets/": ticket.pk,
         "/api/v1/tasks/": task.pk,
+        f"/api/v1/tasks/{task.pk}/reviews/": 1,
         f"/api/v1/tickets/{ticket.pk}/artifacts/": artifact.pk,
         "/api/v1/files/": tools.store_file(actor=agent, name="a.txt", content=slug.encode())[0].pk,
         "/api/v1/memory/records/": memory.store(actor=agent, text=f"Ships of {slug} sail").id,
@@ -173,6 +174,8 @@ def bodies(made: World) -> dict[str, Any]:
         "post /api/v1/tasks": {"ticket_id": ticket, "task_type": "look", "title": "Once more"},
         "post /api/v1/tasks/{id}/cancel": why,
         "post /api/v1/tasks/{id}/retry": why,
+        "post /api/v1/tasks/{id}/reviews/{iteration}/verdict": {"passed": True},
+        "post /api/v1/tasks/{id}/decide": {"decision": "completed", **why},
         "post /api/v1/tasks/{id}/heartbeat": {"fence": fence},
         "post /api/v1/tasks/{id}/complete": {"fence": fence, "result": {"summary": "done"}},
         "post /api/v1/tasks/{id}/fail": {"fence": fence, "error": {"code": "x", "message": "y"}},

@@ -144,7 +144,7 @@ class TestLease:
 
     def test_completing_again_gives_the_same_answer(self, held, agent):
         for _ in range(2):
-            task, _ = services.complete_task(
+            task, *_ = services.complete_task(
                 actor=agent, task_id=held.pk, fence=1, result={"summary": "done"}
             )
             assert task.status == "completed"
@@ -235,7 +235,7 @@ class TestDependencies:
         assert not ReadyTask.objects.filter(task=second).exists()
 
         held = services.claim_tasks(actor=agent, capabilities=["analysis"])[0].task
-        _, unblocked = services.complete_task(actor=agent, task_id=held.pk, fence=1, result={})
+        _, unblocked, _ = services.complete_task(actor=agent, task_id=held.pk, fence=1, result={})
 
         assert unblocked == [second.pk]
         assert ReadyTask.objects.filter(task=second).exists()
