@@ -6,11 +6,11 @@ from typing import Any
 
 REDACTED = "[redacted]"
 _NAMES = re.compile(
-    r"(?i)(password|passwd|passphrase|secret|authorization|cookie|api[_-]?key|private[_-]?key"
-    r"|token$|pepper|csrf|session_?id|session_key)"
+    r"(?i)(password|passwd|passphrase|passcode|pwd|secret|credential|authorization|cookie"
+    r"|(?:api|private)[ _-]?key|token\s*$|jwt$|pepper|csrf|session_?id|session_key)"
 )
 # A fence is called `token` too, and is a number.
-_FENCES = re.compile(r"(?i)token$")
+_FENCES = re.compile(r"(?i)token\s*$")
 _TOKEN = re.compile(r"\blem_[0-9A-Za-z]{12}\.[0-9A-Za-z_-]{20,}")
 # Begins at the separator: a scheme in front would be sought from each letter of a long word anew,
 # and every log line comes through here.
@@ -24,24 +24,34 @@ _HEADER = re.compile(
     r"(?:'[^'\n]*'|\"[^\"\n]*\"|[^\n]+)"
 )
 _BEARER = re.compile(r"(?i)\b(?P<head>bearer )[0-9A-Za-z._~+/=-]{8,}")
+# As in addresses, environments and calls; a fence called `token` is a short number.
 _PAIR = re.compile(
-    r"(?i)(?P<head>\b(?:sessionid|csrftoken|password|api_?key|access_token|secret)=)[^\s&;,'\"]+"
+    r"(?i)(?P<head>(?:sessionid|password|passwd|passphrase|pwd|(?:api|private|secret|access)[_-]?key"
+    r"|secret|token(?!=\d{1,18}(?:\W|$)))=)(?:'[^'\n]*'|\"[^\"\n]*\"|[^\s&;,'\"]+)"
 )
-_PAIRED = ("sessionid=", "csrftoken=", "assword=", "key=", "token=", "secret=")
+_PAIRED = ("sessionid=", "passwd=", "password=", "passphrase=", "pwd=", "key=", "token=", "secret=")
+# As in a document or a dict that stands within a text.
+_MEMBER = re.compile(
+    r"(?i)(?P<head>(?:password|passwd|passphrase|(?:api|private)[_-]?key|secret|token|authorization"
+    r"|cookie)(?P<quote>\\?['\"])\s{0,3}:\s{0,3})(?P<of>\\?['\"])[^'\"\\\n]*(?P=of)"
+)
 
 
 def redact_text(text: str) -> str:
     # Most texts hold none; looking for a few letters is much cheaper than for a pattern.
+    lowered = text.lower()
     if "lem_" in text:
         text = _TOKEN.sub(REDACTED, text)
     if "://" in text:
         text = _URL_PASSWORD.sub(r"\g<head>" + REDACTED, text)
     if "whsec_" in text:
         text = _WEBHOOK_SECRET.sub(REDACTED, text)
-    if "earer " in text:
+    if "earer " in lowered:
         text = _BEARER.sub(r"\g<head>" + REDACTED, text)
-    if "=" in text and any(name in text for name in _PAIRED):
+    if "=" in lowered and any(name in lowered for name in _PAIRED):
         text = _PAIR.sub(r"\g<head>" + REDACTED, text)
+    if "':" in lowered or '":' in lowered:
+        text = _MEMBER.sub(r"\g<head>\g<of>" + REDACTED + r"\g<of>", text)
     return text
 
 
@@ -82,8 +92,8 @@ def redact(value: Any, text: Callable[[str], str] = redact_text) -> Any:
 
 # Where none of these stands in the JSON of a value, redact() changes nothing in it.
 _SIGNS = (
-    "pass", "secret", "authorization", "cookie", "api", "key", "token", "pepper", "csrf",
-    "session", "lem_", "://", "whsec_", "earer ",
+    "pass", "pwd", "secret", "credential", "authorization", "cookie", "key", "token", "jwt",
+    "pepper", "csrf", "session", "lem_", "://", "whsec_", "earer ",
 )  # fmt: skip
 
 

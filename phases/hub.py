@@ -58,8 +58,12 @@ class Socket:
         self._ready.set()
 
     def hold(self) -> None:
-        """A replay begins: what is queued will be part of it, what comes now waits for it."""
+        """A replay begins: what is queued, also of an earlier one, will be part of it or is known.
+
+        What comes now waits for it.
+        """
         self._live.clear()
+        self._first.clear()
         self._lost, self._replaying = False, True
 
     def release(self, replayed: list[str]) -> None:

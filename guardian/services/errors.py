@@ -13,7 +13,7 @@ from django.utils import timezone
 from guardian import events, reports
 from guardian.authority import Actor, require_scope
 from guardian.errors import IllegalTransition, NotFound
-from guardian.models import ErrorLog
+from guardian.models import ErrorLog, Team
 from guardian.outbox import emit
 from guardian.redaction import stored_text
 
@@ -41,6 +41,8 @@ def log_error(
     text = "|".join([type(error).__name__, component, place, _VARIABLE.sub("#", message)])
     fingerprint = hashlib.sha256(text.encode()).hexdigest()
     now = timezone.now()
+    if team_id is not None and not Team.objects.filter(pk=team_id).exists():
+        team_id = None  # events may outlive their team, and an error must be written down anyway
     known = (
         ErrorLog.objects.select_for_update()
         .filter(team_id=team_id, fingerprint=fingerprint, resolved_at=None)  # type: ignore[misc]  # None is IS NULL

@@ -107,3 +107,25 @@ def test_what_a_receiver_said_is_kept_without_secrets(hear):
 
     error = Delivery.objects.get(handler="tests.poison").error
     assert error == "ValueError: cannot use [redacted] with postgres://u:[redacted]@h/x"
+
+
+def test_an_event_whose_team_is_gone_is_parked_and_others_are_heard(hear):
+    """Nothing in the database holds a team that an event names (decision 0033)."""
+
+    def fail(event):
+        raise ValueError("no such harbour")
+
+    heard = []
+    hear("guardian.test.lost", fail, "fails_for_the_lost")
+    hear("guardian.test.next", heard.append, "hears_the_next")
+    with transaction.atomic():
+        outbox.emit("guardian.test.lost", team_id=uuid.uuid4())
+        relay.stamp()
+    Delivery.objects.filter(handler="tests.fails_for_the_lost").update(attempts=7)
+    tell("guardian.test.next")
+
+    relay.run_once()
+
+    assert Delivery.objects.get(handler="tests.fails_for_the_lost").state == "parked"
+    assert ErrorLog.objects.get(component="tests.fails_for_the_lost").team is None
+    assert len(heard) == 1

@@ -554,6 +554,16 @@ class TestResume:
 
         assert asyncio.run(scene()) == (hub.OVERFLOW, [])
 
+    def test_a_page_that_resumes_again_and_again_is_held_one_replay(self):
+        async def scene():
+            socket = hub.Socket(visitor=None, stream=None)
+            for number in range(50):
+                socket.hold()
+                socket.release([f"patch of {number}", f"end of {number}"])
+            return [await socket.next(), await socket.next(), *socket._first]
+
+        assert asyncio.run(scene()) == ["patch of 49", "end of 49"]
+
     def test_a_sleeper_delays_nobody(self, lead, viewer, team):
         ticket = open_ticket(lead)
         relay.run_once()
