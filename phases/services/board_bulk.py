@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from guardian.authority import Actor
 from guardian.bulk import in_bulk
@@ -47,19 +48,38 @@ def move_cards(
 
 
 def _lock(team_id: UUID, moves: Sequence[CardMove]) -> None:
-    """All columns of all moves, then all tickets, each by id: the order in which one move locks."""
+    """All columns of all moves, then all tickets, each by id: the order in which one move locks.
+
+    A ticket that went to another column between our look and our lock would have that one locked
+    behind it: then all is let go and taken again.
+    """
     tickets = Ticket.objects.filter(team_id=team_id, pk__in=[move.ticket_id for move in moves])
-    places = {pk: (flow, column) for pk, flow, column in tickets.values_list(
-        "pk", "workflow_id", "column_id")}  # fmt: skip
-    wanted = {column for _, column in places.values()}
+    while True:
+        before = transaction.savepoint()
+        wanted = _columns(tickets, moves)
+        columns = BoardColumn.objects.filter(pk__in=wanted).order_by("id")
+        list(columns.select_for_update(no_key=True).values_list("pk", flat=True))
+        list(tickets.order_by("id").select_for_update(no_key=True).values_list("pk", flat=True))
+        if _columns(tickets, moves) <= wanted:
+            transaction.savepoint_commit(before)
+            return
+        transaction.savepoint_rollback(before)
+
+
+def _columns(tickets: QuerySet[Ticket], moves: Sequence[CardMove]) -> set[UUID]:
+    """Where these tickets are, and where they are to go."""
+    places = {
+        pk: (flow, column)
+        for pk, flow, column in tickets.values_list("pk", "workflow_id", "column_id")
+    }
     targets = BoardColumn.objects.filter(workflow_id__in={flow for flow, _ in places.values()})
     by_key = {(c.workflow_id, c.key): c.pk for c in targets}
-    for move in moves:
-        if move.ticket_id in places:
-            wanted.add(by_key.get((places[move.ticket_id][0], move.column)))
-    columns = BoardColumn.objects.filter(pk__in=wanted - {None}).order_by("id")
-    list(columns.select_for_update(no_key=True).values_list("pk", flat=True))
-    list(tickets.order_by("id").select_for_update(no_key=True).values_list("pk", flat=True))
+    going = {
+        by_key.get((places[move.ticket_id][0], move.column))
+        for move in moves
+        if move.ticket_id in places
+    }
+    return {column for _, column in places.values()} | {pk for pk in going if pk is not None}
 
 
 def _moved(actor: Actor, move: CardMove, reason: str) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 """Moving many cards at once: each answered for itself, or all or none."""
 
+import threading
 from functools import partial
 from typing import Any
 
@@ -225,3 +226,38 @@ def test_batches_that_start_at_once_never_stand_in_a_circle():
             )
         fresh = Ticket.objects.in_bulk([ticket.pk for ticket in tickets])
         moves = [CardMove(pk, "blocked", ticket.version) for pk, ticket in fresh.items()]
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_a_card_that_moves_while_a_batch_waits_for_its_column_is_locked_behind_the_new_one():
+    team = factories.make_team()
+    services.seed_team(team=team)
+    lead = factories.make_actor(team, "lena", role="operator", authority=4)
+    ticket = open_ticket(lead)
+    go_on = threading.Event()
+
+    def hold_the_new_column_and_ask_for_the_card():
+        with transaction.atomic():
+            BoardColumn.objects.select_for_update(no_key=True).get(
+                workflow=ticket.workflow, key="blocked"
+            )
+            go_on.wait(PATIENCE_SECONDS)
+            return Ticket.objects.select_for_update(no_key=True).get(pk=ticket.pk).column.key
+
+    with transaction.atomic():
+        moved = services.move_card(
+            actor=lead, ticket_id=ticket.pk, column="blocked", version=ticket.version, reason=WHY
+        )
+        other = Beside(hold_the_new_column_and_ask_for_the_card)
+        other.wait_until_blocked()
+        move = CardMove(ticket.pk, "backlog", moved.version)
+        batch = Beside(partial(services.move_cards, actor=lead, moves=[move]))
+        batch.wait_until_blocked()
+    batch.wait_until_blocked()
+    go_on.set()
+    other.join(PATIENCE_SECONDS)
+    batch.join(PATIENCE_SECONDS)
+
+    assert other.result == "blocked"
+    assert [result["ok"] for result in batch.result] == [True]
