@@ -29,13 +29,21 @@ class StrictJSONParser(parsers.JSONParser):
         if not raw.strip():
             return {}
         try:
-            value = json.loads(raw, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
+            value = read_json(raw)
+        except ValueError as error:
             raise MalformedJson(str(error)[:200]) from error
         if not isinstance(value, dict):
             raise errors.Invalid("The body must be a JSON object.", path="", reason="")
         check_storable(value)
         return _from_identity(value, (parser_context or {}).get("request"))
+
+
+def read_json(text: str | bytes) -> Any:
+    """JSON as its standard has it, and no key twice. Raises ValueError."""
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _from_identity(body: dict[str, Any], request: Any) -> dict[str, Any]:

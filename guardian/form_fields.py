@@ -3,6 +3,11 @@
 from typing import Any
 
 from django import forms
+from django.forms.fields import InvalidJSONInput
+
+from guardian.bodies import check_storable, read_json
+from guardian.errors import Invalid
+from guardian.pressing import sentence
 
 
 class LinesField(forms.CharField):
@@ -34,10 +39,27 @@ class JsonObjectField(forms.JSONField):
     def __init__(self, **options: Any) -> None:
         super().__init__(widget=forms.Textarea(attrs={"rows": 5, "spellcheck": "false"}), **options)
 
-    def clean(self, value: Any) -> Any:
-        found = super().clean(value)
-        if found is None:
+    def to_python(self, value: Any) -> Any:
+        """As strict as a request's body is read: what is saved can be stored and told."""
+        if value in self.empty_values:
             return {}
+        try:
+            found = read_json(value)
+        except ValueError as error:
+            said = sentence(f"This is no JSON: {str(error)[:200]}")
+            raise forms.ValidationError(said, code="invalid") from error
         if not isinstance(found, dict):
             raise forms.ValidationError("Write a JSON object, such as {}.", code="invalid")
+        try:
+            check_storable(found)
+        except Invalid as refusal:
+            raise forms.ValidationError(sentence(refusal.detail), code="invalid") from refusal
         return found
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """What was written is shown again letter by letter."""
+        return initial if self.disabled or data is None else InvalidJSONInput(data)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Nobody asks: a form is sent as a whole, and the service looks at what differs."""
+        return True

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from guardian import events
 from guardian.authority import (
@@ -23,9 +23,11 @@ from guardian.services.lock_ends import release_locks_of_user
 @transaction.atomic
 def create_team(*, slug: str, name: str) -> Team:
     """A new team; the apps above seed it when they hear of it. Raises AlreadyExists."""
-    if Team.objects.filter(slug=slug).exists():
-        raise AlreadyExists(f"A team {slug!r} exists already.", slug=slug)
-    team = Team.objects.create(slug=slug, name=name)
+    try:
+        with transaction.atomic():
+            team = Team.objects.create(slug=slug, name=name)
+    except IntegrityError as error:
+        raise AlreadyExists(f"A team {slug!r} exists already.", slug=slug) from error
     emit(events.TEAM_CREATED, subject=team, team_id=team.pk, slug=slug)
     return team
 
@@ -40,11 +42,13 @@ def create_user(
     is_staff: bool = False,
 ) -> User:
     """Raises AlreadyExists."""
-    if User.objects.filter(username=username).exists():
-        raise AlreadyExists(f"A user {username!r} exists already.", username=username)
-    return User.objects.create_user(
-        username, password, kind=kind, display_name=display_name, is_staff=is_staff
-    )
+    try:
+        with transaction.atomic():
+            return User.objects.create_user(
+                username, password, kind=kind, display_name=display_name, is_staff=is_staff
+            )
+    except IntegrityError as error:
+        raise AlreadyExists(f"A user {username!r} exists already.", username=username) from error
 
 
 @transaction.atomic

@@ -4,7 +4,7 @@ import re
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from guardian import events
@@ -44,9 +44,10 @@ def create_webhook(
         raise QuotaExceeded(
             f"A team has at most {MOST} webhooks.", remedy="Delete one that is not needed."
         )
-    webhook = Webhook.objects.create(
+    webhook = Webhook(
         team=actor.team, name=name, url=url, kinds=kinds, enabled=enabled, created_by=actor.user
     )
+    _save(webhook)
     emit(events.WEBHOOK_CREATED, subject=webhook, actor=actor, name=name, kinds=kinds)
     return webhook, secret_of(webhook.pk, webhook.generation)
 
@@ -77,7 +78,7 @@ def change_webhook(
     if changed.get("enabled") is False:
         webhook.disabled_reason = reason or f"Disabled by {actor.name}."
     webhook.version += 1
-    webhook.save()
+    _save(webhook)
     emit(
         events.WEBHOOK_CHANGED,
         subject=webhook,
@@ -181,7 +182,22 @@ def _check_address(url: str) -> None:
 
 def _check_name(actor: Actor, name: str) -> None:
     if Webhook.objects.for_team(actor.team_id).filter(name=name).exists():
-        raise AlreadyExists(f"This team has a webhook called {name} already.", name=name)
+        raise _named_before(name)
+
+
+def _named_before(name: str) -> AlreadyExists:
+    return AlreadyExists(f"This team has a webhook called {name} already.", name=name)
+
+
+def _save(webhook: Webhook) -> None:
+    """Raises AlreadyExists, where another took the name since it was looked for."""
+    try:
+        with transaction.atomic():
+            webhook.save()
+    except IntegrityError as error:
+        if "webhook_name_is_one_per_team" not in str(error):
+            raise
+        raise _named_before(webhook.name) from error
 
 
 def _check_kinds(actor: Actor, kinds: list[str]) -> None:
@@ -224,4 +240,9 @@ def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
     """An address's path may be a secret; the event keeps where it leads, not how one gets in."""
     if "url" not in values:
         return values
-    return {**values, "url": str(check_url(values["url"])) + "/…"}
+    try:
+        told = f"{check_url(values['url'])}/…"
+    except EgressRefused:
+        # The former one, which was allowed by the settings of its time.
+        told = "an address that is not allowed any more"
+    return {**values, "url": told}

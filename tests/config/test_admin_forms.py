@@ -137,6 +137,11 @@ class TestSchedules:
         [
             ("cron", "99 3 * * *"), ("timezone", "Mars/Olympus"), ("kind", "phases.ticket.moved"),
             ("payload", "[1]"), ("payload", "{"), ("grace_seconds", "-1"), ("name", ""),
+            ("payload", '{"a": NaN}'), ("payload", '{"a": 1e999}'), ("payload", r'{"a": "\u0000"}'),
+            ("payload", r'{"a": "\ud800"}'), ("payload", '{"a": 1, "a": 2}'),
+            ("payload", '{"a":' * 200 + "1" + "}" * 200),
+            ("payload", '{"a":' + "[" * 100_000 + "]" * 100_000 + "}"),
+            ("timezone", "/etc/passwd"), ("timezone", "../UTC"), ("cron", "*/0 * * * *"),
         ],
     )  # fmt: skip
     def test_what_is_wrong_is_said_at_its_field(self, client, field, value):
@@ -245,6 +250,12 @@ class TestBudgets:
         [
             ("scope_id", {"scope_type": "agent", "scope_id": "nobody"}),
             ("limit", {"limit": "-1"}),
+            ("limit", {"limit": "NaN"}),
+            ("limit", {"limit": "Infinity"}),
+            ("limit", {"limit": "1e400"}),
+            ("limit", {"limit": "1e-400"}),
+            ("alert_threshold", {"alert_threshold": "0.0001"}),
+            ("critical_threshold", {"critical_threshold": "1e9"}),
             ("alert_threshold", {"alert_threshold": "0.99"}),
             ("period_start", {"period": "custom"}),
         ],

@@ -115,7 +115,7 @@ def test_an_event_whose_team_is_gone_is_parked_and_others_are_heard(hear):
     def fail(event):
         raise ValueError("no such harbour")
 
-    heard = []
+    heard: list[Event] = []
     hear("guardian.test.lost", fail, "fails_for_the_lost")
     hear("guardian.test.next", heard.append, "hears_the_next")
     with transaction.atomic():

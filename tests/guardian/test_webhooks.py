@@ -153,6 +153,21 @@ class TestApi:
         assert event.after == {"url": "https://hooks.example.com/…"}
         assert "secret" not in str(event.before)
 
+    def test_an_address_that_is_not_allowed_any_more_can_be_changed(self, admin, settings):
+        settings.WEBHOOK_HTTP = True
+        webhook, _ = services.create_webhook(
+            actor=admin, name="ci", url="http://example.org/in?key=hidden", kinds=["*"]
+        )
+        settings.WEBHOOK_HTTP = False
+
+        services.change_webhook(
+            actor=admin, webhook_id=webhook.pk, url="https://example.org/in", reason="safer"
+        )
+
+        told = Event.objects.get(kind=events.WEBHOOK_CHANGED)
+        assert told.after["url"] == "https://example.org/…"
+        assert "hidden" not in str(told.before)
+
     def test_delete_takes_its_deliveries_along(self, api, admin):
         webhook = make(admin, kinds=["*"])
         happen(admin)
