@@ -66,6 +66,8 @@ def _session_visitor(scope: dict[str, Any]) -> Visitor:
     user = get_user(_Request(session))  # type: ignore[arg-type]  # reads the session alone
     if not isinstance(user, User) or not user.is_active:
         raise Unauthorized
+    if user.has_first_password:
+        raise Unauthorized("Your password was set by an operator: choose your own at /password.")
     return Visitor(actor_for(user, chosen_team(user, session)), session.session_key, user.password)
 
 

@@ -3,12 +3,15 @@
 import re
 
 import pytest
+from django.conf import settings
+from django.contrib.sessions.backends.db import SessionStore
 from django.test import Client
 from django.urls import reverse
 
 from guardian import links, services
-from guardian.errors import AuthorityTooLow, Forbidden, NotFound, ScopeMissing
+from guardian.errors import AuthorityTooLow, Forbidden, NotFound, ScopeMissing, Unauthorized
 from guardian.models import ApiToken, Event, Membership, Team, User
+from guardian.sockets import visitor_of
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -18,7 +21,7 @@ SECRET = re.compile(r'id="lem-secret"[^>]*value="([^"]+)"')
 
 def enter(actor) -> Client:
     client = Client()
-    client.force_login(actor.user)
+    client.force_login(getattr(actor, "user", actor))
     return client
 
 
@@ -83,6 +86,34 @@ def test_a_token_of_somebody_with_a_first_password_works_on(admin, lead, api):
     services.reset_password(actor=admin, user_id=lead.id, reason=WHY)
 
     assert client.get("/api/v1/tickets").status_code == 200
+
+
+@pytest.mark.parametrize("said", ["Basic bm9yYTp4", "Bearer lem_000000000000.nonsense", "x", ""])
+@pytest.mark.parametrize("page", ["/", "/admin/", "/board/software_development", "/api/v1/tickets"])
+def test_no_header_opens_a_page_to_a_session_with_a_first_password(admin, lead, page, said):
+    services.reset_password(actor=admin, user_id=lead.id, reason=WHY)
+    client = enter(User.objects.get(pk=lead.id))
+
+    answer = client.get(page, headers={"Accept": "text/html, */*", "Authorization": said})
+
+    assert answer.status_code in {302, 401, 403}, page
+    assert answer.status_code != 302 or answer["Location"] == "/password"
+
+
+def test_no_socket_opens_to_a_session_with_a_first_password(admin, lead):
+    services.reset_password(actor=admin, user_id=lead.id, reason=WHY)
+    cookie = enter(User.objects.get(pk=lead.id)).cookies[settings.SESSION_COOKIE_NAME].value
+    scope = {
+        "type": "websocket",
+        "path": "/ws/events",
+        "headers": [(b"host", b"testserver"), (b"origin", b"http://testserver")],
+        "session": SessionStore(cookie),
+    }
+
+    with pytest.raises(Unauthorized) as refusal:
+        visitor_of(scope)
+
+    assert "/password" in str(refusal.value)
 
 
 def test_nobody_is_led_there_with_a_password_of_their_own(lead):
