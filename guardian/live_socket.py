@@ -96,6 +96,11 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ha
             await self.close(self.not_understood, self.understood)
         return False
 
+    async def send(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Nothing more behind the end: servers refuse it."""
+        if not self.over:
+            await super().send(text_data, bytes_data)
+
     async def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Once: what was said before they heard of it is not answered any more."""
         if not self.over:

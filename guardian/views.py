@@ -51,7 +51,7 @@ def choose_team(request: HttpRequest) -> HttpResponse:
 class PasswordForm(forms.Form):
     """One's own password, changed by whoever knows the present one."""
 
-    present = forms.CharField(max_length=200)
+    present = forms.CharField(max_length=200, strip=False)
     new = forms.CharField(max_length=200, strip=False)
     again = forms.CharField(max_length=200, strip=False)
 

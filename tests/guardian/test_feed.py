@@ -558,6 +558,18 @@ class TestManners:
 
         assert asyncio.run(scene()) == code
 
+    def test_says_nothing_more_behind_its_end(self, lead, team):
+        headers = headers_of(lead)
+
+        async def scene():
+            async with listening(headers) as wire:
+                await wire.say("nonsense")
+                code = await wire.closed()
+                await in_thread(tell)(team)
+                return code, await wire.app.receive_nothing(2.5)
+
+        assert asyncio.run(scene()) == (1008, True)
+
     def test_closes_who_talks_too_much(self, lead):
         headers = headers_of(lead)
 

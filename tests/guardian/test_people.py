@@ -139,6 +139,17 @@ def test_a_refused_password_is_not_saved(lead, present, new, again, said):
     assert User.objects.get(pk=lead.id).check_password("a long pass phrase")
 
 
+def test_spaces_around_a_password_are_part_of_it(lead):
+    client = enter(lead)
+    spaced = {"new": " tidal harbour 37 ", "again": " tidal harbour 37 "}
+    client.post("/password", {"present": "a long pass phrase", **spaced})
+
+    values = {"present": spaced["new"], "new": "lighthouse-38", "again": "lighthouse-38"}
+
+    assert client.post("/password", values).status_code == 200
+    assert User.objects.get(pk=lead.id).check_password("lighthouse-38")
+
+
 def test_the_password_page_wants_a_login_and_the_admins_own_leads_to_it(lead):
     assert Client().get("/password")["Location"].startswith("/login")
     assert enter(lead).get("/admin/password_change/")["Location"] == "/password"
