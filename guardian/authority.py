@@ -139,7 +139,7 @@ def may(actor: Actor, scope: str, *, level: int = 1, human: bool = False) -> boo
 def require_scope(actor: Actor, scope: str) -> None:
     """Raises ScopeMissing."""
     if scope not in actor.scopes:
-        raise ScopeMissing(required=scope)
+        raise ScopeMissing(f"Your role or token lacks the scope {scope}.", required=scope)
 
 
 def require_level(actor: Actor, level: int, *, human: bool = False) -> None:

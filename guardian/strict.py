@@ -4,6 +4,7 @@ Apart from `http`, which stands above serializers.
 """
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from django.http import QueryDict
@@ -40,7 +41,7 @@ class StrictSerializer(serializers.Serializer[Any]):
             if unknown:
                 raise serializers.ValidationError(
                     {
-                        key: serializers.ErrorDetail("This field is unknown.", code="unknown_field")
+                        key: serializers.ErrorDetail(_unknown(key, allowed), code="unknown_field")
                         for key in unknown
                     }
                 )
@@ -56,13 +57,26 @@ class StrictSerializer(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+def _unknown(key: Any, allowed: set[str]) -> str:
+    """Says what would have been known, first what was probably meant."""
+    known = ", ".join(sorted(allowed)) or "none"
+    near = get_close_matches(str(key), allowed, n=1)
+    # amount_usd and limit_usd were meant as amount and limit.
+    near = near or [name for name in sorted(allowed) if name in str(key).split("_")][:1]
+    meant = f" Did you mean {near[0]}?" if near else ""
+    return f"This field is unknown.{meant} Known: {known}."
+
+
 def _faults(field: Any, value: Any, path: str) -> Iterator[tuple[str, str]]:
     """(path, message) of each value of another type; whether null will do is the field's rule."""
     if isinstance(field, serializers.ListField) and isinstance(value, list):
         for index, item in enumerate(value):
             yield from _faults(field.child, item, f"{path}[{index}]")
     elif value is not None:
-        if type(field) is serializers.ChoiceField and isinstance(value, str):
+        chooses_one = isinstance(field, serializers.ChoiceField) and not isinstance(
+            field, serializers.MultipleChoiceField
+        )
+        if chooses_one and isinstance(value, str):
             known = [str(key) for key in field.choices]
             if value not in known and not (value == "" and field.allow_blank):
                 yield path, f"Must be one of {', '.join(known)}."

@@ -137,10 +137,10 @@ def check_address(target: Target, address: Address) -> None:
     for entry in allowances(settings.EGRESS_ALLOW):
         if entry.covers(address, target.port, usual=target.usual):
             return
-    where = f"{target.host} is at {address}" if target.literal is None else f"{address}"
-    reason = "which is no public address" if target.usual else f"where port {target.port} is closed"
+    where = f"{target.host} is at {address}, which" if target.literal is None else f"{address}"
+    reason = "is no public address" if target.usual else f"may not be called at port {target.port}"
     raise EgressRefused(
-        f"{where}, {reason}.",
+        f"{where} {reason}.",
         remedy=_way_in(target, address),
         address=str(address),
         port=target.port,

@@ -178,3 +178,33 @@ class TestLocks:
         answer = api(admin).post("/api/v1/locks/acquire", body, format="json").json()
 
         assert "critical, high, normal, low" in answer["detail"]
+
+
+@pytest.mark.django_db
+class TestBodies:
+    @pytest.mark.parametrize(
+        ("address", "body", "said"),
+        [
+            ("/api/v1/costs/budgets", {"scope_type": "team", "limit_usd": "5"}, "mean limit?"),
+            ("/api/v1/tickets", {"titel": "x"}, "mean title?"),
+            ("/api/v1/tickets", {"zzz": 1}, "Known: assignee, context, deadline"),
+            ("/api/v1/tickets", {"title": "x", "priority": "urgent"}, "Must be one of"),
+        ],
+    )
+    def test_a_refused_field_names_what_would_be_taken(self, api, admin, address, body, said):
+        answer = api(admin).post(address, body, format="json")
+
+        assert (answer.status_code, said in answer.json()["detail"]) == (400, True), answer.json()
+
+    def test_a_missing_scope_is_named_in_the_sentence_too(self, api, lead):
+        _, text = services.create_token(actor=lead, name="x", scopes=["tickets:read"])
+
+        answer = api().post(
+            "/api/v1/tickets",
+            {"title": "x"},
+            format="json",
+            headers={"Authorization": f"Bearer {text}"},
+        )
+
+        assert answer.status_code == 403
+        assert "tickets:write" in answer.json()["detail"]
