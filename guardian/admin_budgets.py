@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from guardian import console, services
 from guardian.authority import GUARDIAN, Actor
 from guardian.budget_scopes import limitable
+from guardian.columns import told_figure
 from guardian.models import Budget
 from guardian.operators import Fields, RecordAdmin, reasoned_action
 from guardian.services.budgets import MOST, SCOPE
@@ -61,7 +62,7 @@ def _figures(budget: Budget) -> dict[str, forms.Field]:
             min_value=Decimal(0),
             max_value=MOST,
             decimal_places=10,
-            initial=budget.limit,
+            initial=None if budget.limit is None else told_figure(budget.limit),
             label="Limit in US dollars",
         ),
         **{
@@ -69,7 +70,7 @@ def _figures(budget: Budget) -> dict[str, forms.Field]:
                 min_value=Decimal("0.001"),
                 max_value=Decimal(1),
                 decimal_places=3,
-                initial=getattr(budget, name),
+                initial=told_figure(getattr(budget, name)),
                 label=label,
                 help_text=part,
             )
@@ -111,7 +112,9 @@ class BudgetAdmin(RecordAdmin):
     def make(self, *, actor: Actor, reason: str, **values: Any) -> str:
         """Limits what your team, an agent, a ticket or a phase may spend, from now on."""
         made = services.create_budget(actor=actor, reason=reason, **values)
-        return f"{made.limit} US dollars for the {made.scope_type}, period {made.period}."
+        return (
+            f"{told_figure(made.limit)} US dollars for the {made.scope_type}, period {made.period}."
+        )
 
     @reasoned_action(label="Change…", scope=SCOPE, level=GUARDIAN, fields=change_fields)
     def change(self, *, actor: Actor, row: Budget, reason: str, **values: Any) -> None:

@@ -4,11 +4,12 @@ import json
 import re
 from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import ForeignKey, JSONField, Model
+from django.db.models import DecimalField, ForeignKey, JSONField, Model
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
@@ -48,7 +49,7 @@ def column_of(model: type[Model], name: str) -> Any:
     if links.is_soft(name) and name != model._meta.pk.name:
         title = str(getattr(field, "verbose_name", name)).removesuffix(" id")
         return _as_column(partial(_soft, name), name, title)
-    return span_of(model, name) or name
+    return span_of(model, name) or figure_of(field) or name
 
 
 def told_of(model: type[Model], name: Any) -> Any:
@@ -61,7 +62,7 @@ def told_of(model: type[Model], name: Any) -> Any:
         return _as_column(_next_time, "next_at", "next at")
     if isinstance(field, JSONField):
         return _as_column(partial(_document, str(name)), str(name), field.verbose_name)
-    return span_of(model, name) or name
+    return span_of(model, name) or figure_of(field) or name
 
 
 def _document(name: str, row: Any) -> SafeString | str:
@@ -94,6 +95,24 @@ _ID_BEHIND = re.compile(r" \([0-9a-f]{8}-[0-9a-f-]{27}\)$")
 def named(row: Any) -> str:
     """A row's name as people read it, without the id that tells it from its namesakes."""
     return _ID_BEHIND.sub("", str(row))
+
+
+def figure_of(field: Any) -> Any:
+    """A column that tells a decimal as people write it; None for what is no decimal."""
+    if not isinstance(field, DecimalField):
+        return None
+    return _as_column(partial(_figure, str(field.name)), str(field.name), field.verbose_name)
+
+
+def _figure(name: str, row: Any) -> str:
+    value = getattr(row, name)
+    return "–" if value is None else told_figure(value)
+
+
+def told_figure(value: Decimal) -> str:
+    """A decimal without the places that say nothing: 7.00, 0.80, 0.0000012."""
+    whole, _, places = f"{value:f}".partition(".")
+    return f"{whole}.{places.rstrip('0').ljust(2, '0')}"
 
 
 def span_of(model: type[Model], name: Any) -> Any:

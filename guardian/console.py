@@ -176,7 +176,7 @@ def headlines(request: HttpRequest, found: dict[str, list[dict[str, Any]]]) -> l
         "url": reverse("operators-health"),
         "icon": "monitor_heart",
         "zero": f"All {len(known)} parts are well",
-        "said": ", ".join(part["name"] for part in unwell) + " not well" if unwell else "",
+        "said": "Not well: " + ", ".join(part["name"] for part in unwell) if unwell else "",
     }
     shown = {entry["title"]: entry for entry in (*found["headline"], waiting, health_tile)}
     calm = {"Queue", "Locks"}

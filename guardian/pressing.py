@@ -14,6 +14,7 @@ from django.views.decorators.debug import sensitive_variables
 from guardian import links, stale
 from guardian.authority import Actor
 from guardian.buttons import Button, ReasonForm, Secret
+from guardian.columns import named
 from guardian.errors import AlreadyExists, DomainError, Forbidden, Invalid, KindReserved
 
 
@@ -120,7 +121,7 @@ class Pressing:
 
     def page(self, rows: list[Any], form: forms.Form, **extra: Any) -> HttpResponse:
         opts = self.its.opts
-        names = [str(row) for row in rows]
+        names = [named(row) for row in rows]
         subject = names[0] if len(names) == 1 else f"{len(names)} {opts.verbose_name_plural}"
         many = "action" in self.request.POST
         misfits = [row for row in rows if not self.button.fits(row)]
@@ -154,10 +155,10 @@ class Pressing:
         except DomainError as refusal:
             if form is not None and at_field(form, refusal):
                 raise AtField from refusal
-            text = f"{row}: {said_by(refusal)}"
+            text = f"{named(row)}: {said_by(refusal)}"
             self.its.message_user(self.request, text, messages.ERROR)
             return None
-        return self.told(said, f"{self.button.label}: {row}", links.page_of(row))
+        return self.told(said, f"{self.button.label}: {named(row)}", links.page_of(row))
 
     @sensitive_variables("said")
     def told(self, said: Any, title: str, back: str | None) -> HttpResponse | None:

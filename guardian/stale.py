@@ -1,10 +1,12 @@
 """What a row looked like when somebody opened a form on it, and what has changed since."""
 
+from decimal import Decimal
 from typing import Any
 
 from django.core import signing
 from django.db.models import Model
 
+from guardian.columns import told_figure
 from guardian.links import titled
 
 SALT = "guardian.stale"
@@ -41,6 +43,8 @@ def picture(row: Model, *, hidden: set[str]) -> dict[str, str]:
 
 def _told(row: Model, field: Any) -> str:
     value = getattr(row, field.attname)
+    if isinstance(value, Decimal):
+        return told_figure(value)
     return "–" if value is None else str(value)
 
 

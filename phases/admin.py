@@ -92,6 +92,14 @@ class BoardColumnAdmin(RecordAdmin):
     search_fields = ["name", "key"]
 
 
+def of_named_ticket(
+    queryset: QuerySet[Any], search_term: str, number: str
+) -> tuple[QuerySet[Any], bool] | None:
+    """The rows of the ticket that a search names, as in LEM-2; None for any other search."""
+    label = LABEL.fullmatch(search_term.strip())
+    return None if label is None else (queryset.filter(**{number: int(label[1][:9])}), False)
+
+
 @admin.register(models.Ticket)
 class TicketAdmin(RecordAdmin):
     icon = "confirmation_number"
@@ -104,10 +112,9 @@ class TicketAdmin(RecordAdmin):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """LEM-2, as the board writes it, is the one with the number 2."""
-        named = LABEL.fullmatch(search_term.strip())
-        if named is not None:
-            return queryset.filter(number=int(named[1][:9])), False
-        return super().get_search_results(request, queryset, search_term)
+        return of_named_ticket(queryset, search_term, "number") or super().get_search_results(
+            request, queryset, search_term
+        )
 
     def extra_links(self, row: models.Ticket) -> dict[str, str]:
         """Its card on the board, opened."""
@@ -219,6 +226,14 @@ class TaskAdmin(RecordAdmin):
     list_display = ["title", "ticket", "phase", "status", "holder", "lease_expires_at", "fence"]
     list_filter = [Stuck, "status", "task_type", "ticket__status"]
     search_fields = ["title", "ticket__title", "error_message", "=error_code"]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """LEM-2 finds the tasks of that ticket."""
+        return of_named_ticket(
+            queryset, search_term, "ticket__number"
+        ) or super().get_search_results(request, queryset, search_term)
 
     @reasoned_action(
         label="Put back in the queue",

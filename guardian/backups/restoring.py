@@ -18,7 +18,11 @@ _SUM = re.compile(r"([0-9a-f]{64})  (\S+)")
 def read(directory: Path) -> dict[str, Any]:
     """The manifest of a backup whose files are as they were written. Raises BackupDamaged."""
     if not (directory / SUMS).is_file():
-        raise BackupDamaged(f"{directory} is no backup: it has no {SUMS}.", file=SUMS)
+        raise BackupDamaged(
+            f"{directory} is no backup: it has no {SUMS}.",
+            file=SUMS,
+            remedy="Name the directory that a backup printed, with its date in its name.",
+        )
     lines = (directory / SUMS).read_text(errors="replace").splitlines()
     expected = {found[2]: found[1] for line in lines if (found := _SUM.fullmatch(line))}
     for name in (DUMP, MANIFEST):

@@ -169,7 +169,8 @@ class Budget(TeamRow):
         ]
 
     def __str__(self) -> str:
-        return f"{self.scope_type} {self.scope_id} {self.spent}/{self.limit}"
+        whose = f"{self.scope_type} {self.scope_id}".strip()
+        return f"budget of {whose}" + ("" if self.period == "none" else f" by {self.period}")
 
 
 class CostRecord(TeamRow):

@@ -70,7 +70,7 @@ class TestButtons:
         assert (task.status, task.holder_id) == ("pending", None)
         event = Event.objects.get(kind="phases.task.released")
         assert (event.reason, event.actor_id) == (REASON, admin.id)
-        assert shown(answer) == [f"Put back in the queue: {held}. Done."]
+        assert shown(answer) == [f"Put back in the queue: {held.title}. Done."]
 
     @pytest.mark.parametrize("reason", ["", "  ", "no"])
     def test_without_a_reason_nothing_changes(self, enter, admin, held, reason):
@@ -92,7 +92,7 @@ class TestButtons:
         answer = press(enter(admin), task, "retry")
 
         assert shown(answer) == [
-            f"{task}: This task is pending. Choose what its present state allows."
+            f"{task.title}: This task is pending. Choose what its present state allows."
         ]
         assert not Event.objects.filter(kind="phases.task.retried").exists()
 
@@ -267,9 +267,9 @@ class TestManyRows:
 
         done = client.post(url, {**chosen, "confirmed": "yes", "reason": REASON}, follow=True)
         texts = shown(done)
-        assert f"Put back in the queue: {held}. Done." in texts
+        assert f"Put back in the queue: {held.title}. Done." in texts
         assert (
-            f"{other}: This task is pending, nobody holds it. Choose what its present state allows."
+            f"Other: This task is pending, nobody holds it. Choose what its present state allows."
             in texts
         )
         assert Task.objects.get(pk=held.pk).status == "pending"

@@ -183,7 +183,7 @@ def test_health_says_ok_or_how_many_parts_are_not_well(browser, monkeypatch):
 
     assert "<strong>OK</strong>" in at()
     text = at("Relay", "Disk")
-    assert "<strong>2</strong><small>Relay, Disk not well</small>" in text
+    assert "<strong>2</strong><small>Not well: Relay, Disk</small>" in text
 
 
 def test_an_empty_home_says_so_in_words(browser):

@@ -1,6 +1,7 @@
 """What operators read in the admin: plurals, empty lists, spans of time, and what needs them."""
 
 import re
+from decimal import Decimal
 
 import pytest
 from django.contrib import admin as django_admin
@@ -8,7 +9,10 @@ from django.test import Client
 from django.urls import reverse
 
 from guardian import links
-from guardian.columns import told_span
+from guardian.columns import told_figure, told_span
+from guardian.services import change_budget, create_budget
+from phases import services as phases
+from phases.models import Task
 from tests.tools.archives import PASSING, tar_gz
 from tools import runner
 from tools import services as tools
@@ -108,3 +112,63 @@ class TestRuns:
         page = browser.get(links.page_of(done)).content.decode()
         assert "1.2\u00a0s" in page
         assert "1234" not in page
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("7.0000000000", "7.00"),
+        ("0E-10", "0.00"),
+        ("0.800", "0.80"),
+        ("0.0000012000", "0.0000012"),
+        ("1200", "1200.00"),
+    ],
+)
+def test_figures_are_told_without_places_that_say_nothing(value, told):
+    assert told_figure(Decimal(value)) == told
+
+
+class TestBudgetPages:
+    @pytest.fixture
+    def budget(self, admin):
+        return create_budget(actor=admin, scope_type="team", limit=Decimal(7), reason="for a while")
+
+    def test_tell_money_as_people_write_it(self, browser, budget):
+        row = browser.get(links.page_of(budget)).content.decode()
+
+        assert "budget of team" in row
+        for text in (list_of(browser, type(budget)), row):
+            assert "7.00" in text
+            assert not {"7.0000000000", "0E-10", "0.800"} & set(re.findall(r"[\dE.-]+", text))
+
+    def test_their_form_begins_with_what_is_and_shows_what_changed(self, browser, admin, budget):
+        url = reverse("admin:guardian_budget_press", args=[budget.pk, "change"])
+        page = browser.get(url).content.decode()
+        seen = re.search(r'name="seen" value="([^"]+)"', page)[1]
+        change_budget(actor=admin, budget_id=budget.pk, version=1, limit=Decimal(9))
+        late = browser.post(url, {"seen": seen, "limit": "11", "reason": "more is needed"})
+
+        assert 'value="7.00"' in page
+        assert "<del>7.00</del></td><td><ins>9.00</ins>" in late.content.decode()
+
+
+class TestNames:
+    @pytest.fixture
+    def ticket(self, team, admin):
+        phases.seed_team(team=team)
+        return phases.open_ticket(actor=admin, title="Ship", workflow="software_development")
+
+    def test_a_ticket_is_found_by_its_label_and_so_are_its_tasks(self, browser, ticket):
+        label = f"LEM-{ticket.number}"
+
+        for model in (type(ticket), Task):
+            found = browser.get(links.list_of(model), {"q": label}).content.decode()
+            none = browser.get(links.list_of(model), {"q": "LEM-99999"}).content.decode()
+            assert ("No row matches" in found, "No row matches" in none) == (False, True), model
+
+    def test_a_press_asks_by_the_name_without_the_id(self, browser, ticket):
+        task = Task.objects.get(ticket=ticket)
+
+        page = browser.get(reverse("admin:phases_task_press", args=[task.pk, "cancel"]))
+
+        assert f"Cancel: {task.title}</h2>" in page.content.decode()
