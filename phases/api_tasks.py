@@ -3,7 +3,8 @@
 from typing import Any
 from uuid import UUID
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,12 +13,19 @@ from guardian import errors
 from guardian.http import TeamViewSet, validated
 from phases import services
 from phases.models import Review, Task, Ticket
+from phases.reports import dependency_report
 from phases.serializers import Reason
 from phases.serializers_tasks import (
     CancelTask,
+    CircularAnswer,
+    CreatedTasks,
     DecideReview,
+    DependencyReport,
+    DependsOn,
+    DependsOnOne,
     GiveVerdict,
     ReviewSerializer,
+    TaskBatch,
     TaskCreate,
     TaskSerializer,
     VerdictAnswer,
@@ -39,7 +47,13 @@ class TaskViewSet(TeamViewSet):
         "start_review": "approvals:decide",
         "verdict": "approvals:decide",
         "decide": "approvals:decide",
+        "batch": "tickets:write",
+        "dependencies": "tickets:read",
+        "add_dependencies": "tickets:write",
+        "remove_dependency": "tickets:write",
+        "check_circular": "tickets:read",
     }
+    reading_posts = frozenset({"check_circular"})
     filters = {
         "status": "status",
         "phase": "phase__key",
@@ -58,8 +72,65 @@ class TaskViewSet(TeamViewSet):
         )
         if ticket is None:
             raise errors.NotFound("There is no such ticket.")
+        body["phase_key"] = body.pop("phase", None)
         task = services.create_task(actor=self.actor, ticket=ticket, **body)
         return Response(TaskSerializer(task).data, status=201)
+
+    @extend_schema(request=TaskBatch, responses={201: CreatedTasks})
+    @action(detail=False, methods=["post"])
+    def batch(self, request: Request) -> Response:
+        """Make up to 100 tasks with what they wait for, all or none."""
+        body = validated(TaskBatch, request.data)["tasks"]
+        made = services.create_tasks(
+            actor=self.actor, tasks=[services.NewTask(**fields) for fields in body]
+        )
+        told = [
+            {"ref": fields.get("ref"), **TaskSerializer(task).data}
+            for fields, task in zip(body, made, strict=True)
+        ]
+        return Response({"tasks": told}, status=201)
+
+    @extend_schema(responses=DependencyReport)
+    @action(detail=True, methods=["get"])
+    def dependencies(self, request: Request, pk: UUID) -> Response:
+        """What a task waits for, and what waits for it; up to 200 of each."""
+        return Response(dependency_report(self.get_object()))
+
+    @extend_schema(request=DependsOn, responses={201: DependencyReport, 200: DependencyReport})
+    @dependencies.mapping.post
+    def add_dependencies(self, request: Request, pk: UUID) -> Response:
+        """Let a waiting task wait for others too; 200 where it does already."""
+        body = validated(DependsOn, request.data)
+        added = services.add_dependencies(actor=self.actor, task_id=pk, **body)
+        return Response(dependency_report(self.get_object()), status=201 if added else 200)
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "depends_on", OpenApiTypes.UUID, required=True, description="What it waits for."
+            )
+        ],
+        request=None,
+        responses={204: None},
+    )
+    @dependencies.mapping.delete
+    def remove_dependency(self, request: Request, pk: UUID) -> Response:
+        """Let a task no longer wait for another; without any it can be claimed.
+
+        The other one is named in the query, or in a body.
+        """
+        said = request.query_params.dict() or request.data
+        body = validated(DependsOnOne, said)
+        services.remove_dependency(actor=self.actor, task_id=pk, **body)
+        return Response(status=204)
+
+    @extend_schema(request=DependsOn, responses=CircularAnswer)
+    @action(detail=True, methods=["post"], url_path="check-circular")
+    def check_circular(self, request: Request, pk: UUID) -> Response:
+        """Whether dependencies would close a circle, and which; nothing is changed."""
+        body = validated(DependsOn, request.data)
+        cycle = services.circle_with(actor=self.actor, task_id=pk, **body)
+        return Response({"circular": bool(cycle), "cycle": [str(pk) for pk in cycle]})
 
     @extend_schema(request=CancelTask, responses=TaskSerializer)
     @action(detail=True, methods=["post"])

@@ -55,7 +55,7 @@ WITH queued AS (
     RETURNING task_id, ready_at, (xmax = 0) AS fresh
 )
 UPDATE phases_task t SET ready_at = q.ready_at FROM queued q
- WHERE t.id = q.task_id AND q.fresh RETURNING t.id
+ WHERE t.id = q.task_id AND q.fresh RETURNING t.id, t.team_id
 """  # noqa: S608  constants of this module
 
 # Ready tasks without a row, and rows of tasks that are not ready: both sides are small, the tasks
@@ -68,11 +68,12 @@ SELECT coalesce(ready.id, r.task_id), coalesce(ready.ticket_id, r.ticket_id)
  LIMIT %(limit)s
 """  # noqa: S608  constants of this module
 
-ONE_MORE_WAITS = """
-UPDATE phases_readytask r SET blockers = r.blockers + 1
-  FROM (SELECT task_id FROM phases_readytask WHERE task_id = ANY(%(ids)s)
+MORE_WAIT = """
+UPDATE phases_readytask r SET blockers = greatest(0, r.blockers + n.more)
+  FROM unnest(%(ids)s::uuid[], %(more)s::int[]) AS n(id, more),
+       (SELECT task_id FROM phases_readytask WHERE task_id = ANY(%(ids)s::uuid[])
          ORDER BY task_id FOR UPDATE) locked
- WHERE r.task_id = locked.task_id
+ WHERE r.task_id = locked.task_id AND n.id = locked.task_id
 """
 
 # The team's standing and whether a claim may be made; the holder's other claims wait meanwhile, so
@@ -242,6 +243,29 @@ WITH {_DONE_BEFORE}, {_FREED_PARTS},
 told AS ({_TELL_COMPLETED}), written AS ({emit_sql("told", subject_label="phases.task")})
 SELECT {_DONE}
 """
+
+# One event for each of many tasks, whose data is short and told by nobody.
+TELL_READIED = f"""
+WITH told AS (
+    SELECT row_number() OVER (ORDER BY t.id) AS place, {UUID7_SQL} AS id,
+           {kind_sql(events.TASK_READIED)}, t.id AS subject_id, false AS acts,
+           jsonb_build_object('ticket_id', t.ticket_id) AS data
+      FROM phases_task t WHERE t.id = ANY(%(ids)s::uuid[]) AND t.team_id = %(team)s
+), written AS ({emit_sql("told", subject_label="phases.task")})
+SELECT count(*) FROM told
+"""  # noqa: S608  constants of this module
+
+# The same for new ones; `types` are their kinds with secrets masked, in the order of `ids`.
+TELL_CREATED = f"""
+WITH told AS (
+    SELECT n.place, {UUID7_SQL} AS id, {kind_sql(events.TASK_CREATED)}, t.id AS subject_id,
+           true AS acts,
+           jsonb_build_object('ticket_id', t.ticket_id, 'task_type', n.task_type) AS data
+      FROM unnest(%(ids)s::uuid[], %(types)s::text[]) WITH ORDINALITY AS n(id, task_type, place)
+      JOIN phases_task t ON t.id = n.id
+), written AS ({emit_sql("told", subject_label="phases.task")})
+SELECT count(*) FROM told
+"""  # noqa: S608  constants of this module
 
 # Complete and claim the next: what has locks or money held needs more than one statement.
 HAND_OVER = f"""

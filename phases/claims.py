@@ -4,15 +4,17 @@ The database clock times every lease. A ready row is always locked before its ta
 before the tasks of it, so that the verbs of phases never wait for each other in a circle.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.utils import timezone
 from psycopg.types.json import Jsonb
 
-from guardian import metrics
+from guardian import context, metrics
 from guardian.authority import Actor
 from guardian.models import uuid7
 from guardian.outbox import PRIORITY_WORDS, teller
@@ -25,28 +27,64 @@ from phases.claim_sql import (
     FAULTS,
     FREE_DEPENDENTS,
     HAND_OVER,
+    MORE_WAIT,
     OFFER,
-    ONE_MORE_WAITS,
+    TELL_CREATED,
+    TELL_READIED,
     WITHDRAW,
 )
+from phases.models import Task
 
 MAX_HELD = 10
 
 
-def refresh(task_ids: Iterable[UUID]) -> list[UUID]:
-    """Make the queue true for these tasks. Returns those that became claimable just now."""
+def refresh(task_ids: Iterable[UUID]) -> list[tuple[UUID, UUID]]:
+    """Make the queue true for these tasks: those that became claimable just now, each with its
+    team."""
     ids = list(task_ids)
     if not ids:
         return []
     run_prepared(WITHDRAW, {"ids": ids})
-    return [row[0] for row in run_prepared(OFFER, {"ids": ids})]
+    return [(row[0], row[1]) for row in run_prepared(OFFER, {"ids": ids})]
 
 
-def count_blockers(task_ids: Iterable[UUID]) -> None:
-    """Tell the queue that one more task waits for each of these."""
-    ids = list(task_ids)
-    if ids:
-        run_prepared(ONE_MORE_WAITS, {"ids": ids})
+def tell_readied(fresh: Iterable[tuple[UUID, UUID]]) -> None:
+    """One statement for the events of all tasks of a team that became claimable."""
+    by_team: dict[UUID, list[UUID]] = {}
+    for task_id, team_id in fresh:
+        by_team.setdefault(team_id, []).append(task_id)
+    for team_id, ids in by_team.items():
+        run_prepared(TELL_READIED, {**_nobody(), "team": team_id, "ids": _uuids(ids)})
+
+
+def _nobody() -> dict[str, Any]:
+    """As `teller`, where Lemnos itself tells."""
+    return {
+        "told_by": None,
+        "told_kind": "system",
+        "told_authority": None,
+        "told_request": context.request_id(),
+        "told_trace": context.traceparent(),
+        "told_at": timezone.now(),
+    }
+
+
+def tell_created(*, actor: Actor, tasks: list[Task]) -> None:
+    """One statement for the events of many new tasks of the actor's team, in their order."""
+    arguments = {
+        "team": actor.team_id,
+        "ids": _uuids(task.pk for task in tasks),
+        "types": [redact_text(task.task_type) for task in tasks],
+    }
+    run_prepared(TELL_CREATED, {**arguments, **teller(actor)})
+
+
+def count_blockers(task_ids: Iterable[UUID], *, each: int = 1) -> None:
+    """Tell the queue that `each` more tasks wait for each of these; one named twice counts so."""
+    counts = Counter(task_ids)
+    if counts:
+        more = [each * count for count in counts.values()]
+        run_prepared(MORE_WAIT, {"ids": list(counts), "more": more})
 
 
 def withdraw(task_ids: Iterable[UUID]) -> None:

@@ -83,6 +83,21 @@ class CancelRequested(DomainError):
     remedy = "Release it, or fail it."
 
 
+class DependencyCycle(DomainError):
+    """These tasks would wait for each other in a circle; nothing was changed."""
+
+    code = "dependency_cycle"
+    remedy = "Leave out one of the dependencies that `cycle` names."
+    example = {"cycle": ["a", "b", "a"]}
+
+
+class DependenciesFixed(IllegalTransition):
+    """What a task waits for changes only while it waits."""
+
+    code = "task_not_waiting"
+    remedy = "Release it, or retry it, before you change what it waits for."
+
+
 class ReviewTaken(DomainError):
     """Somebody else reviews this task now."""
 

@@ -28,6 +28,12 @@ def settle_dependencies(task_id: str) -> int:
     return services.settle_dependencies(task_id=UUID(task_id))
 
 
+@app.task(name="phases.settle_dependencies_of", queue="system")
+def settle_dependencies_of(task_ids: list[str]) -> int:
+    """The same for tasks that were made together."""
+    return sum(services.settle_dependencies(task_id=UUID(pk)) for pk in task_ids)
+
+
 @app.periodic(cron="* * * * *")
 @app.task(name="phases.retry_moves", queue="system", queueing_lock="phases.retry_moves")
 def retry_moves(timestamp: int) -> int:

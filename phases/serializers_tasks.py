@@ -1,16 +1,34 @@
 """Shapes of tasks and of reviews in phases' API."""
 
 from typing import Any
+from uuid import UUID
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from guardian.http import StrictSerializer
+from guardian.serializers_locks import Resource
 from phases.models import Review, Task
 from phases.serializers import KeyField, PersonField, PriorityField
 
 
+class WantedLock(Resource):
+    mode = serializers.ChoiceField(["exclusive", "shared"], default="exclusive")
+
+
 class TaskCreate(StrictSerializer):
     ticket_id = serializers.UUIDField()
+    phase = serializers.CharField(
+        max_length=46, required=False, help_text="Its key; without one that of the ticket."
+    )
+    priority = PriorityField(required=False)
+    deadline = serializers.DateTimeField(required=False, allow_null=True)
+    required_locks: serializers.ListSerializer[Any] = serializers.ListSerializer(
+        child=WantedLock(),
+        required=False,
+        max_length=20,
+        help_text="Taken with its claim, all or none; freed at its end.",
+    )
     task_type = serializers.CharField(max_length=100)
     title = serializers.CharField(max_length=500)
     description = serializers.CharField(max_length=65536, required=False, allow_blank=True)
@@ -27,6 +45,64 @@ class TaskCreate(StrictSerializer):
     depends_on = serializers.ListField(
         child=serializers.UUIDField(), required=False, max_length=100
     )
+
+
+class TaskInBatch(TaskCreate):
+    ref = serializers.RegexField(
+        r"^[A-Za-z0-9_.-]{1,64}\Z",
+        required=False,
+        help_text="What others of the batch call it by: ref:x.",
+        error_messages={"invalid": "Must be 1 to 64 of A-Z, a-z, 0-9, _, . and -."},
+    )
+    depends_on = serializers.ListField(
+        child=serializers.CharField(max_length=68),
+        required=False,
+        max_length=100,
+        help_text="Ids of tasks, and ref:x for the task x of this batch.",
+    )
+
+
+class TaskBatch(StrictSerializer):
+    tasks: serializers.ListSerializer[Any] = serializers.ListSerializer(
+        child=TaskInBatch(), min_length=1, max_length=100
+    )
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "string", "format": "uuid"},
+            {
+                "type": "array",
+                "items": {"type": "string", "format": "uuid"},
+                "minItems": 1,
+                "maxItems": 100,
+            },
+        ]
+    }
+)
+class TaskIds(serializers.Field[Any, Any, Any, Any]):
+    """The id of a task, or up to 100 of them."""
+
+    def to_internal_value(self, data: Any) -> list[UUID]:
+        texts = data if isinstance(data, list) else [data]
+        if not 1 <= len(texts) <= 100:
+            raise serializers.ValidationError("Must be 1 to 100 ids of tasks.")
+        try:
+            return [UUID(text) for text in texts]
+        except (ValueError, TypeError, AttributeError):
+            raise serializers.ValidationError("Must be the id of a task, or a list.") from None
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class DependsOn(StrictSerializer):
+    depends_on = TaskIds()
+
+
+class DependsOnOne(StrictSerializer):
+    depends_on = serializers.UUIDField()
 
 
 class CancelTask(StrictSerializer):
@@ -85,6 +161,36 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
             "completed_at",
             "created_at",
         ]
+
+
+class CreatedTask(TaskSerializer):
+    ref = serializers.CharField(allow_null=True, help_text="As the batch called it.")
+
+    class Meta(TaskSerializer.Meta):
+        fields = ["ref", *TaskSerializer.Meta.fields]
+
+
+class CreatedTasks(serializers.Serializer[Any]):
+    tasks = CreatedTask(many=True, help_text="In the order of the batch.")
+
+
+class DependencyOfTask(serializers.Serializer[Any]):
+    id = serializers.UUIDField(help_text="The other task's.")
+    ticket = serializers.UUIDField()
+    title = serializers.CharField()
+    status = serializers.CharField()
+    satisfied = serializers.BooleanField()
+
+
+class DependencyReport(serializers.Serializer[Any]):
+    dependencies = DependencyOfTask(many=True, help_text="What it waits for.")
+    dependents = DependencyOfTask(many=True, help_text="What waits for it.")
+    deps_left = serializers.IntegerField()
+
+
+class CircularAnswer(serializers.Serializer[Any]):
+    circular = serializers.BooleanField()
+    cycle = serializers.ListField(child=serializers.UUIDField())
 
 
 class GiveVerdict(StrictSerializer):

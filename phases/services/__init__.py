@@ -1,8 +1,10 @@
 """The verbs of phases: the only writers of its rows."""
 
+from phases.services.batches import NewTask, create_tasks
 from phases.services.board import advance_ticket, move_card, set_card_facts
 from phases.services.board_bulk import CardMove, move_cards
 from phases.services.cancels import cancel_task
+from phases.services.dependencies import add_dependencies, circle_with, remove_dependency
 from phases.services.endings import (
     HandedOver,
     complete_and_claim,
@@ -40,16 +42,20 @@ from phases.services.workflows import import_workflow, seed_team
 __all__ = [
     "CardMove",
     "HandedOver",
+    "NewTask",
     "Ready",
     "add_artifact",
+    "add_dependencies",
     "admit_queued",
     "advance_ticket",
     "cancel_task",
     "cancel_ticket",
+    "circle_with",
     "claim_tasks",
     "complete_and_claim",
     "complete_task",
     "create_task",
+    "create_tasks",
     "decide_review",
     "extend_lease",
     "fail_task",
@@ -66,6 +72,7 @@ __all__ = [
     "ready_tasks",
     "record_evidence",
     "release_task",
+    "remove_dependency",
     "reopen_ticket",
     "retry_moves",
     "retry_task",

@@ -1,5 +1,6 @@
 """Tasks: made, ready, tried once more."""
 
+from datetime import datetime
 from typing import Required, TypedDict, Unpack
 from uuid import UUID
 
@@ -13,10 +14,11 @@ from guardian.models import Team
 from guardian.outbox import defer, emit
 from phases import claims, events
 from phases.errors import TicketClosed
-from phases.models import Phase, Task, TaskDependency, Ticket
+from phases.models import Phase, Task, TaskDependency, TaskDiscovery, Ticket
 from phases.models.task import RETRYABLE
 from phases.part import require_part
 from phases.services.dependents import dependents_of, settle_blocks
+from phases.services.edges import lock_edges, originals
 from phases.services.locking import locked_tasks
 
 
@@ -42,12 +44,17 @@ class TaskFields(TypedDict, total=False):
     task_type: Required[str]
     title: Required[str]
     phase: Phase | None
+    phase_key: str | None  # the same by its key, of a phase with work
     description: str
     required_capabilities: list[str] | None
     required_locks: list[dict[str, str]] | None
     timeout_seconds: int | None
     max_retries: int
     depends_on: list[UUID] | None
+    priority: int | None
+    deadline: datetime | None
+    discovery: TaskDiscovery | None
+    depth: int
 
 
 @transaction.atomic
@@ -57,6 +64,8 @@ def create_task(*, actor: Actor, ticket: Ticket, **fields: Unpack[TaskFields]) -
     Raises NotYours, TicketClosed, Invalid for a dependency that is not of this team.
     """
     require_part(actor=actor, ticket=ticket)
+    if fields.get("depends_on"):
+        lock_edges(team_id=ticket.team_id)
     # As it is now: it may have closed, or begun anew, since the caller read it.
     ticket = (
         Ticket.objects.select_for_update(of=("self",), no_key=True)
@@ -74,23 +83,33 @@ def _create(
     task_type: str,
     title: str,
     phase: Phase | None = None,
+    phase_key: str | None = None,
     description: str = "",
     required_capabilities: list[str] | None = None,
     required_locks: list[dict[str, str]] | None = None,
     timeout_seconds: int | None = None,
     max_retries: int = 3,
     depends_on: list[UUID] | None = None,
+    priority: int | None = None,
+    deadline: datetime | None = None,
+    discovery: TaskDiscovery | None = None,
+    depth: int = 0,
 ) -> Task:
     """The task itself, also the one a move makes, whoever moved."""
     if not ticket.is_open:
         raise TicketClosed(status=ticket.status)
-    wanted = sorted(set(depends_on or []))
-    # Held, so that none of them ends between this look and the edge that would hear of it.
-    others = Task.objects.filter(team=ticket.team, pk__in=wanted).values_list("pk", flat=True)
-    found = {other.pk: other for other in locked_tasks(others)}
-    if len(found) != len(wanted):
+    if phase_key is not None:
+        phase = Phase.objects.filter(
+            workflow=ticket.workflow_id, key=phase_key, kind="work"
+        ).first()
+        if phase is None:
+            raise Invalid(path="phase", reason="is no phase with work of the ticket's workflow")
+    others, missing = originals(team_id=ticket.team_id, task_ids=depends_on or [])
+    if missing:
         raise Invalid(path="depends_on", reason="names a task that does not exist")
-    open_deps = [t for t in found.values() if t.status != Task.Status.COMPLETED]
+    # Held, so that none of them ends between this look and the edge that would hear of it.
+    found = locked_tasks(sorted(set(others.values())))
+    open_deps = [t for t in found if t.status != Task.Status.COMPLETED]
     task = Task.objects.create(
         team=ticket.team,
         ticket=ticket,
@@ -99,13 +118,14 @@ def _create(
         task_type=task_type,
         title=title,
         description=description,
-        priority=ticket.priority,
-        required_capabilities=sorted(
-            {c.strip().lower() for c in required_capabilities or [] if c.strip()}
-        ),
+        priority=priority or ticket.priority,
+        required_capabilities=tidy(required_capabilities),
         required_locks=required_locks or [],
         timeout_seconds=timeout_seconds,
         max_retries=max_retries,
+        deadline=deadline,
+        discovery=discovery,
+        depth=depth,
         deps_left=len(open_deps),
     )
     # A task is new, so nothing depends on it yet: an edge from it cannot close a cycle.
@@ -116,7 +136,7 @@ def _create(
             depends_on=other,
             satisfied=other.status == Task.Status.COMPLETED,
         )
-        for other in found.values()
+        for other in found
     )
     claims.count_blockers(t.pk for t in open_deps)
     emit(
@@ -132,6 +152,11 @@ def _create(
         task.refresh_from_db()
     make_ready([task.pk])
     return task
+
+
+def tidy(capabilities: list[str] | None) -> list[str]:
+    """Trimmed, lower case, each once."""
+    return sorted({c.strip().lower() for c in capabilities or [] if c.strip()})
 
 
 @transaction.atomic
@@ -154,11 +179,7 @@ def settle_dependencies(*, task_id: UUID) -> int:
 
 def make_ready(task_ids: list[UUID]) -> None:
     """Bring the queue up to date and tell of those that became claimable."""
-    fresh = claims.refresh(task_ids)
-    if not fresh:
-        return
-    for task in Task.objects.filter(pk__in=fresh).order_by("id"):
-        emit(events.TASK_READIED, subject=task, ticket_id=str(task.ticket_id))
+    claims.tell_readied(claims.refresh(task_ids))
 
 
 def reset_task(*, task: Task, actor: Actor, reason: str) -> None:
