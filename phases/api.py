@@ -12,6 +12,7 @@ from guardian import errors
 from guardian.http import TeamViewSet, etag_of, validated
 from phases import services
 from phases.answers import GateAnswer, GateStatusAnswer, TransitionAnswer
+from phases.api_tickets import RELATED, TicketReading, ticket_response
 from phases.models import Ticket, Workflow
 from phases.serializers import (
     ArtifactCreate,
@@ -29,21 +30,13 @@ from phases.serializers import (
 from phases.targets import targets
 
 
-def _ticket_response(ticket_id: UUID, status: int = 200) -> Response:
-    ticket = Ticket.objects.select_related(
-        "workflow", "phase", "previous_phase", "column", "assignee", "created_by"
-    ).get(pk=ticket_id)
-    return Response(TicketSerializer(ticket).data, status=status, headers={"ETag": etag_of(ticket)})
-
-
-class TicketViewSet(TeamViewSet):
+class TicketViewSet(TicketReading):
     """Tickets and what happens to them."""
 
-    queryset = Ticket.objects.select_related(
-        "workflow", "phase", "previous_phase", "column", "assignee", "created_by"
-    )
+    queryset = Ticket.objects.select_related(*RELATED)
     serializer_class = TicketSerializer
     scopes = {
+        **TicketReading.reading_scopes,
         "list": "tickets:read",
         "retrieve": "tickets:read",
         "create": "tickets:write",
@@ -78,7 +71,7 @@ class TicketViewSet(TeamViewSet):
     def create(self, request: Request) -> Response:
         """Open a ticket in a workflow; its first task is made with it."""
         ticket = services.open_ticket(actor=self.actor, **validated(TicketCreate, request.data))
-        return _ticket_response(ticket.pk, 201)
+        return ticket_response(ticket.pk, 201)
 
     @extend_schema(request=TicketPatch, responses=TicketSerializer)
     def partial_update(self, request: Request, pk: UUID) -> Response:
@@ -86,7 +79,7 @@ class TicketViewSet(TeamViewSet):
         version = self.version()
         changes = validated(TicketPatch, request.data)
         services.update_ticket(actor=self.actor, ticket_id=pk, version=version, changes=changes)
-        return _ticket_response(pk)
+        return ticket_response(pk)
 
     @extend_schema(request=Transition, responses=TransitionAnswer)
     @action(detail=True, methods=["post"])
@@ -197,7 +190,7 @@ class TicketViewSet(TeamViewSet):
     def cancel(self, request: Request, pk: UUID) -> Response:
         """Call a ticket off with its open tasks."""
         services.cancel_ticket(actor=self.actor, ticket_id=pk, **validated(Reason, request.data))
-        return _ticket_response(pk)
+        return ticket_response(pk)
 
     @extend_schema(request=Reason, responses=TicketSerializer)
     @action(detail=True, methods=["post"])
@@ -206,7 +199,7 @@ class TicketViewSet(TeamViewSet):
         version = self.version()
         reason = validated(Reason, request.data)["reason"]
         services.reopen_ticket(actor=self.actor, ticket_id=pk, reason=reason, version=version)
-        return _ticket_response(pk)
+        return ticket_response(pk)
 
 
 class WorkflowViewSet(TeamViewSet):

@@ -8,8 +8,20 @@ from rest_framework.response import Response
 from guardian import errors
 from guardian.http import TeamView, actor_of, etag_of, validated
 from phases import board, services
+from phases.graph import board_graph
 from phases.models import BoardColumn, Ticket, Workflow
 from phases.serializers import BoardCardsQuestion, MoveCard, MoveCards, MovedCards
+from phases.serializers_graph import GraphAnswer, GraphQuestion
+
+
+def _flow(request: Request, key: str) -> Workflow:
+    """The workflow of this key, or the team's default one. Raises NotFound."""
+    flows = Workflow.objects.for_team(actor_of(request).team_id)
+    flow = flows.filter(key=key).first() if key else flows.filter(is_default=True).first()
+    if flow is None:
+        keys = ", ".join(flows.order_by("key").values_list("key", flat=True))
+        raise errors.NotFound(f"There is no such workflow; your team has {keys}.")
+    return flow
 
 
 class BoardView(TeamView):
@@ -26,13 +38,18 @@ class BoardView(TeamView):
         responses=OpenApiTypes.OBJECT,
     )
     def get(self, request: Request) -> Response:
-        key = request.query_params.get("workflow", "")
-        flows = Workflow.objects.for_team(actor_of(request).team_id)
-        flow = flows.filter(key=key).first() if key else flows.filter(is_default=True).first()
-        if flow is None:
-            keys = ", ".join(flows.order_by("key").values_list("key", flat=True))
-            raise errors.NotFound(f"There is no such workflow; your team has {keys}.")
-        return Response(board.snapshot(flow))
+        return Response(board.snapshot(_flow(request, request.query_params.get("workflow", ""))))
+
+
+class BoardGraphView(TeamView):
+    """The tasks of all open tickets of a workflow, as a graph."""
+
+    scopes = {"get": "tickets:read"}
+
+    @extend_schema(parameters=[GraphQuestion], responses=GraphAnswer)
+    def get(self, request: Request) -> Response:
+        asked = validated(GraphQuestion, request.query_params.dict())
+        return Response(board_graph(_flow(request, asked.get("workflow", ""))))
 
 
 class BoardCardsView(TeamView):

@@ -13,6 +13,7 @@ router.register("workflows", api.WorkflowViewSet, "workflow")
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/board", api_board.BoardView.as_view(), name="board-api"),
     path("api/v1/board/cards", api_board.BoardCardsView.as_view(), name="board-cards"),
+    path("api/v1/board/graph", api_board.BoardGraphView.as_view(), name="board-graph"),
     path("api/v1/board/move", api_board.BoardMoveView.as_view(), name="board-move"),
     path("api/v1/board/bulk-move", api_board.BoardBulkMoveView.as_view(), name="board-bulk-move"),
     path("api/v1/", include(router.urls)),
