@@ -76,3 +76,24 @@ def test_a_kill_switch_is_told_on_an_open_board_and_over_every_form(
     guardian.set_kill_switch(actor=admin, on=False, reason="paid")
     told.wait_for(state="hidden")
     assert found == []
+
+
+def test_the_sidebar_opens_by_keys_and_one_key_leads_past_it(visit, site, admin, busy):
+    page = visit(admin, "/board/software_development")
+    page.goto(f"{site}{reverse('admin:index')}")
+    part = page.get_by_role("button", name="Money")
+    budgets = page.get_by_role("link", name="Budgets", exact=True)
+
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "lem-skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+
+    assert (part.get_attribute("aria-expanded"), budgets.is_visible()) == ("false", False)
+    part.focus()
+    page.keyboard.press("Enter")
+    budgets.wait_for()
+    assert part.get_attribute("aria-expanded") == "true"
+    assert violations(page) == []
+    part.press(" ")
+    budgets.wait_for(state="hidden")
