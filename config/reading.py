@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -95,3 +96,11 @@ def peppers(name: str, default: str) -> dict[str, bytes]:
             raise ImproperlyConfigured(f"{name} must be id:hex,id:hex, each id once.")
         found[pepper_id] = value
     return found
+
+
+def made_up(path: Path, value: str) -> bool:
+    """Whether the start made this secret up, which its file then keeps, and was not given it."""
+    try:
+        return bool(value) and path.read_text().strip() == value
+    except OSError:
+        return False

@@ -27,6 +27,8 @@ SECRET_KEY = reading.secret("LEMNOS_SECRET_KEY", "" if not TESTING else "only-fo
 TOKEN_PEPPERS = reading.peppers("LEMNOS_TOKEN_PEPPERS", "t1:" + "00" * 32 if TESTING else "")
 WEBHOOK_KEY = env.str("LEMNOS_WEBHOOK_KEY", "" if not TESTING else "only-for-tests" * 4)
 ADMIN_PASSWORD = env.str("LEMNOS_ADMIN_PASSWORD", "")
+# One that was printed at the start is no secret: after login another is asked for.
+ADMIN_PASSWORD_PRINTED = reading.made_up(DATA_DIR / "secrets" / "admin_password", ADMIN_PASSWORD)
 BOOTSTRAP_TOKEN = env.str("LEMNOS_BOOTSTRAP_TOKEN", "")
 ENVIRONMENT = env.str("LEMNOS_ENVIRONMENT", "production")
 

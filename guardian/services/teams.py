@@ -130,10 +130,15 @@ def _ceiling(user: User, role: str, actor: Actor | None) -> int:
 
 
 @transaction.atomic
-def ensure_admin(*, team: Team, password: str) -> User:
-    """The first person: user `admin`, level 5. An existing password is never overwritten."""
+def ensure_admin(*, team: Team, password: str, printed: bool = False) -> User:
+    """The first person: user `admin`, level 5. An existing password is never overwritten.
+
+    `printed`: it was made up and shown, so its owner is asked for another after login.
+    """
     user = User.objects.filter(username="admin").first()
     if user is None:
         user = create_user(username="admin", password=password, is_staff=True)
+        user.has_first_password = printed
+        user.save(update_fields=["has_first_password"])
     set_membership(user=user, team=team, role="admin", authority=5)
     return user

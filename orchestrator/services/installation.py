@@ -29,7 +29,9 @@ def bootstrap() -> Team:
     team = Team.objects.filter(slug="main").first()
     if team is None:
         team = guardian.create_team(slug="main", name="Main")
-    admin = guardian.ensure_admin(team=team, password=settings.ADMIN_PASSWORD)
+    admin = guardian.ensure_admin(
+        team=team, password=settings.ADMIN_PASSWORD, printed=settings.ADMIN_PASSWORD_PRINTED
+    )
     guardian.build_first_pack()
     guardian.seed_schedules(team=team)
     tools.tell_lowered_floor()

@@ -23,7 +23,11 @@ SETTINGS = (
     Setting("LEMNOS_BIND", "127.0.0.1", "address the web process listens on"),
     Setting("LEMNOS_DATA_DIR", "./var", "database, secrets, logs, backups; mode 0700"),
     Setting("LEMNOS_PYTHON", "newest found", "Python ≥ 3.11 that the virtualenv is made with"),
-    Setting("LEMNOS_ADMIN_PASSWORD", "generated", "first password of user `admin`"),
+    Setting(
+        "LEMNOS_ADMIN_PASSWORD",
+        "generated",
+        "first password of user `admin`; a generated one must be changed after login",
+    ),
     Setting("LEMNOS_BOOTSTRAP_TOKEN", "none", "API token made at start, for automation"),
     Setting(
         "DATABASE_URL", "embedded", "PostgreSQL ≥ 15 with pgvector: postgres://user:pass@host/name"

@@ -269,7 +269,7 @@ class TestManyRows:
         texts = shown(done)
         assert f"Put back in the queue: {held.title}. Done." in texts
         assert (
-            f"Other: This task is pending, nobody holds it. Choose what its present state allows."
+            "Other: This task is pending, nobody holds it. Choose what its present state allows."
             in texts
         )
         assert Task.objects.get(pk=held.pk).status == "pending"

@@ -8,6 +8,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.test import Client
 from django.urls import reverse
 
+from config import reading
 from guardian import links, services
 from guardian.errors import AuthorityTooLow, Forbidden, NotFound, ScopeMissing, Unauthorized
 from guardian.models import ApiToken, Event, Membership, Team, User
@@ -122,6 +123,22 @@ def test_nobody_is_led_there_with_a_password_of_their_own(lead):
     first.force_login(User.objects.get(username="admin"))
 
     assert first.get("/admin/", headers={"Accept": "text/html"}).status_code == 200
+
+
+def test_a_password_that_the_start_printed_is_asked_to_be_changed(lead, tmp_path):
+    kept = tmp_path / "admin_password"
+    kept.write_text("harbour-of-lemnos\n")
+    printed = reading.made_up(kept, "harbour-of-lemnos")
+    services.ensure_admin(team=lead.team, password="harbour-of-lemnos", printed=printed)
+    first = Client()
+
+    assert (
+        first.post("/login", {"username": "admin", "password": "harbour-of-lemnos"}).status_code
+        == 302
+    )
+    assert first.get("/admin/", headers={"Accept": "text/html"})["Location"] == "/password"
+    assert not reading.made_up(kept, "chosen by hand")
+    assert not reading.made_up(tmp_path / "none", "harbour-of-lemnos")
 
 
 @pytest.mark.parametrize(
