@@ -12,7 +12,7 @@ from guardian import errors
 from guardian.http import TeamViewSet, etag_of, validated
 from phases import services
 from phases.answers import GateAnswer, GateStatusAnswer, TransitionAnswer
-from phases.api_tickets import RELATED, TicketReading, ticket_response
+from phases.api_tickets import RELATED, TicketEnds, TicketReading, ticket_response
 from phases.models import Ticket, Workflow
 from phases.serializers import (
     ArtifactCreate,
@@ -30,13 +30,14 @@ from phases.serializers import (
 from phases.targets import targets
 
 
-class TicketViewSet(TicketReading):
+class TicketViewSet(TicketReading, TicketEnds):
     """Tickets and what happens to them."""
 
     queryset = Ticket.objects.select_related(*RELATED)
     serializer_class = TicketSerializer
     scopes = {
         **TicketReading.reading_scopes,
+        **TicketEnds.end_scopes,
         "list": "tickets:read",
         "retrieve": "tickets:read",
         "create": "tickets:write",
@@ -61,6 +62,7 @@ class TicketViewSet(TicketReading):
         "assignee": "assignee_id",
         "label": "labels__contains",
         "blocked": "is_blocked",
+        "approval_status": "approval_status",
         "number": "number",
         "created_at": "created_at",
         "deadline": "deadline",

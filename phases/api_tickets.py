@@ -9,10 +9,11 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from guardian.http import TeamViewSet, etag_of
+from guardian.http import TeamViewSet, etag_of, validated
+from phases import services
 from phases.graph import ticket_graph
 from phases.models import Ticket
-from phases.serializers import TicketSerializer
+from phases.serializers import PerhapsReason, Reason, TicketSerializer
 from phases.serializers_graph import GraphAnswer
 
 RELATED = ("workflow", "phase", "previous_phase", "column", "assignee", "created_by")
@@ -33,3 +34,45 @@ class TicketReading(TeamViewSet):
     def graph(self, request: Request, pk: UUID) -> Response:
         """Its tasks as a graph, with those of other tickets that they wait for."""
         return Response(ticket_graph(self.get_object()))
+
+
+class TicketEnds(TeamViewSet):
+    """Whether a ticket may begin, and that it is given up."""
+
+    end_scopes: ClassVar[Mapping[str, str]] = {
+        "approve": "approvals:decide",
+        "reject": "approvals:decide",
+        "resubmit": "tickets:write",
+        "fail": "tickets:write",
+    }
+
+    @extend_schema(request=PerhapsReason, responses=TicketSerializer)
+    @action(detail=True, methods=["post"])
+    def approve(self, request: Request, pk: UUID) -> Response:
+        """Let a ticket of somebody else begin; for people of level 3."""
+        body = validated(PerhapsReason, request.data)
+        services.approve_ticket(actor=self.actor, ticket_id=pk, version=self.version(), **body)
+        return ticket_response(pk)
+
+    @extend_schema(request=Reason, responses=TicketSerializer)
+    @action(detail=True, methods=["post"])
+    def reject(self, request: Request, pk: UUID) -> Response:
+        """Do not let a ticket of somebody else begin as it is; for people of level 3."""
+        body = validated(Reason, request.data)
+        services.reject_ticket(actor=self.actor, ticket_id=pk, version=self.version(), **body)
+        return ticket_response(pk)
+
+    @extend_schema(request=PerhapsReason, responses=TicketSerializer)
+    @action(detail=True, methods=["post"])
+    def resubmit(self, request: Request, pk: UUID) -> Response:
+        """Ask again for the approval of a ticket that was refused or not answered for."""
+        body = validated(PerhapsReason, request.data)
+        services.resubmit_ticket(actor=self.actor, ticket_id=pk, version=self.version(), **body)
+        return ticket_response(pk)
+
+    @extend_schema(request=Reason, responses=TicketSerializer)
+    @action(detail=True, methods=["post"])
+    def fail(self, request: Request, pk: UUID) -> Response:
+        """Give a ticket up with its open tasks; needs level 3."""
+        services.fail_ticket(actor=self.actor, ticket_id=pk, **validated(Reason, request.data))
+        return ticket_response(pk)

@@ -18,6 +18,14 @@ class GateInputsChanged(GateNotPassed):
     remedy = "Move again: the gate is then asked about what is there now."
 
 
+class ApprovalRequired(DomainError):
+    """This ticket is not approved: it stays where it is until somebody else lets it begin."""
+
+    code = "approval_required"
+    remedy = "Have a person other than its author approve it: POST /api/v1/tickets/{id}/approve."
+    example = {"approval_status": "pending_review"}
+
+
 class WipExceeded(DomainError):
     """The column is full."""
 

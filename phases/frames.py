@@ -46,6 +46,7 @@ _COUNTING = {
     events.TICKET_PHASE_CHANGED,
     events.TICKET_COMPLETED,
     events.TICKET_CANCELLED,
+    events.TICKET_FAILED,
     events.TICKET_RESTARTED,
     events.TICKET_REOPENED,
 }

@@ -16,6 +16,15 @@ def sweep_leases(timestamp: int) -> int:
     return taken_back
 
 
+@app.periodic(cron="* * * * *")
+@app.task(
+    name="phases.put_aside_unanswered", queue="system", queueing_lock="phases.put_aside_unanswered"
+)
+def put_aside_unanswered(timestamp: int) -> int:
+    """Each minute: tickets that nobody approved in time."""
+    return services.put_aside_unanswered()
+
+
 @app.task(name="phases.advance_ticket", queue="system")
 def advance_ticket(ticket_id: str) -> None:
     """Ask again for a ticket that waited for a place."""

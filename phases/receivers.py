@@ -18,6 +18,11 @@ def start_claimed_ticket(event: Event) -> None:
     services.start_ticket(ticket_id=UUID(event.data["ticket_id"]))
 
 
+@on(events.TICKET_APPROVED)
+def advance_approved_ticket(event: Event) -> None:
+    services.advance_ticket(ticket_id=UUID(event.subject_id))
+
+
 @on(events.TASK_COMPLETED)
 def advance_after_completed_task(event: Event) -> None:
     services.advance_ticket(ticket_id=UUID(event.data["ticket_id"]))

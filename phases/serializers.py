@@ -71,6 +71,10 @@ class Reason(StrictSerializer):
     reason = serializers.CharField(min_length=3, max_length=2000)
 
 
+class PerhapsReason(StrictSerializer):
+    reason = serializers.CharField(max_length=2000, required=False, allow_blank=True)
+
+
 class ArtifactCreate(StrictSerializer):
     artifact_type = serializers.SlugField(max_length=64)
     path = serializers.CharField(max_length=500, required=False, allow_blank=True)
@@ -198,6 +202,8 @@ class TicketSerializer(serializers.ModelSerializer[Ticket]):
             "labels",
             "is_blocked",
             "blocked_reason",
+            "approval_status",
+            "approval_expires_at",
             "context",
             "context_summary",
             "auto_wait",

@@ -38,15 +38,17 @@ def timeline(ticket: Ticket, tasks: list[Task]) -> list[dict[str, Any]]:
 
 
 def ended(ticket: Ticket) -> str:
-    """Who called a ticket off, and why, as a sentence; nothing of any other."""
-    if ticket.status != Ticket.Status.CANCELLED:
+    """Who called a ticket off or gave it up, and why, as a sentence; nothing of any other."""
+    said = _ENDED.get(ticket.status)
+    if said is None:
         return ""
+    kind, words = said
     event = (
         Event.objects.filter(
             team_id=ticket.team_id,
             subject_label="phases.ticket",
             subject_id=str(ticket.pk),
-            kind=events.TICKET_CANCELLED,
+            kind=kind,
         )
         .select_related("actor")
         .order_by("-id")
@@ -56,7 +58,13 @@ def ended(ticket: Ticket) -> str:
         return ""  # archived
     who = event.actor.name if event.actor else "Lemnos"
     because = f": {event.reason.rstrip('.')}." if event.reason else "."
-    return f"{who} called it off{because}"
+    return f"{who} {words}{because}"
+
+
+_ENDED: dict[str, tuple[str, str]] = {
+    Ticket.Status.CANCELLED: (events.TICKET_CANCELLED, "called it off"),
+    Ticket.Status.FAILED: (events.TICKET_FAILED, "gave it up"),
+}
 
 
 def _row(event: Event, titles: dict[str, str], names: dict[str, str]) -> dict[str, Any] | None:
@@ -139,6 +147,11 @@ _SIMPLE: dict[str, tuple[str, str, str]] = {
     events.TICKET_STARTED: ("began work", "", ""),
     events.TICKET_COMPLETED: ("completed this ticket", "", "ok"),
     events.TICKET_CANCELLED: ("called this ticket off", "", "bad"),
+    events.TICKET_FAILED: ("gave this ticket up", "", "bad"),
+    events.TICKET_APPROVAL_REQUESTED: ("asked for approval", "", ""),
+    events.TICKET_APPROVED: ("approved this ticket", "", "ok"),
+    events.TICKET_REJECTED: ("did not approve this ticket", "", "bad"),
+    events.TICKET_APPROVAL_TIMED_OUT: ("put it aside: nobody answered in time", "", "warn"),
     events.TICKET_REOPENED: ("reopened this ticket", "", ""),
     events.TASK_CREATED: ("added the task {task}", "", ""),
     events.TASK_CLAIMED: ("took {task}", "", ""),

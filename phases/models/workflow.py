@@ -1,5 +1,7 @@
 """How work goes: workflows, their phases and gates, and the columns of their board."""
 
+from datetime import datetime, timedelta
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
@@ -46,6 +48,10 @@ class Workflow(TeamRow):
 
     def __str__(self) -> str:
         return self.name
+
+    def approval_ends(self, now: datetime) -> datetime:
+        """Until when a ticket's approval is asked for, before it is put aside."""
+        return now + timedelta(minutes=self.approval_timeout_minutes)
 
     @property
     def asks_source(self) -> bool:

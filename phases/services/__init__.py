@@ -1,5 +1,11 @@
 """The verbs of phases: the only writers of its rows."""
 
+from phases.services.approvals import (
+    approve_ticket,
+    put_aside_unanswered,
+    reject_ticket,
+    resubmit_ticket,
+)
 from phases.services.batches import NewTask, create_tasks
 from phases.services.board import advance_ticket, move_card, set_card_facts
 from phases.services.board_bulk import CardMove, move_cards
@@ -35,7 +41,7 @@ from phases.services.reviews import (
 )
 from phases.services.sweep import handle_final_task, heal_queue, sweep_leases
 from phases.services.tasks import create_task, settle_dependencies, start_ticket
-from phases.services.tickets import cancel_ticket, open_ticket, update_ticket
+from phases.services.tickets import cancel_ticket, fail_ticket, open_ticket, update_ticket
 from phases.services.waiting import admit_queued, retry_moves
 from phases.services.workflows import import_workflow, seed_team
 
@@ -48,6 +54,7 @@ __all__ = [
     "add_dependencies",
     "admit_queued",
     "advance_ticket",
+    "approve_ticket",
     "cancel_task",
     "cancel_ticket",
     "circle_with",
@@ -59,6 +66,7 @@ __all__ = [
     "decide_review",
     "extend_lease",
     "fail_task",
+    "fail_ticket",
     "feedback_of",
     "give_verdict",
     "handle_final_task",
@@ -69,11 +77,14 @@ __all__ = [
     "move_cards",
     "note_why_waiting",
     "open_ticket",
+    "put_aside_unanswered",
     "ready_tasks",
     "record_evidence",
+    "reject_ticket",
     "release_task",
     "remove_dependency",
     "reopen_ticket",
+    "resubmit_ticket",
     "retry_moves",
     "retry_task",
     "retry_ticket",

@@ -131,6 +131,8 @@ def advance_ticket(*, ticket_id: UUID) -> dict[str, Any]:
     )
     if ticket is None or not ticket.is_open or ticket.phase.kind != Phase.Kind.WORK:
         return {"moved": False, "to_phase": None, "reason": "terminal"}
+    if not ticket.is_approved:
+        return _note(ticket, "approval", "It waits until somebody approves it.")
     tasks = Task.objects.of_visit(ticket, ticket.phase)
     actor = system_actor(ticket.team)
     if tasks.still_open().exists():

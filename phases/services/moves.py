@@ -7,8 +7,8 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from guardian.authority import GUARDIAN, Actor
-from guardian.errors import AuthorityTooLow, IllegalTransition, Invalid, NotFound, StaleVersion
+from guardian.authority import Actor
+from guardian.errors import IllegalTransition, Invalid, NotFound, StaleVersion
 from guardian.outbox import emit
 from phases import events
 from phases.context import remember_phase
@@ -16,7 +16,6 @@ from phases.errors import (
     GateInputsChanged,
     GateNotPassed,
     OpenTasks,
-    OverrideNotAllowed,
     TicketClosed,
     WipExceeded,
 )
@@ -24,6 +23,7 @@ from phases.gates import inputs_digest
 from phases.models import BoardColumn, Phase, PhaseGateResult, PhaseHistory, Task, Ticket
 from phases.part import require_part
 from phases.services.gate import validate_gate
+from phases.services.powers import check_powers, check_wish, require_approval
 from phases.services.tasks import follow_move
 
 # How often the gate is asked anew when its inputs change between the answer and the lock.
@@ -56,8 +56,8 @@ def transition(
 
     `override` skips the gate, `force` the limit: both need a person, level 4 and a reason.
     `visit` is the one the decision was made in; `task_id` a task that a return puts up again.
-    Raises NotFound, NotYours, StaleVersion, IllegalTransition, GateNotPassed, WipExceeded,
-    OpenTasks, AuthorityTooLow, Invalid.
+    Raises NotFound, NotYours, StaleVersion, IllegalTransition, ApprovalRequired, GateNotPassed,
+    WipExceeded, OpenTasks, AuthorityTooLow, Invalid.
     """
     ticket = Ticket.objects.select_related("phase").filter(pk=ticket_id, team=actor.team).first()
     if ticket is None:
@@ -66,12 +66,9 @@ def transition(
     target = Phase.objects.filter(workflow_id=ticket.workflow_id, key=to_phase).first()
     if target is None:
         raise Invalid(path="to_phase", reason=f"{to_phase!r} is no phase of this workflow")
-    _check_powers(actor, reason, override=override, force=force)
+    check_powers(actor, reason, override=override, force=force)
     kind = kind_of_move(ticket.phase, target)
-    if kind == PhaseHistory.Kind.BLOCK and not reason.strip():
-        raise Invalid(path="reason", reason="is needed to block a ticket")
-    if queue and kind not in {PhaseHistory.Kind.BACKWARD, PhaseHistory.Kind.UNBLOCK}:
-        raise Invalid(path="queue", reason="is only for moves back or out of Blocked")
+    check_wish(ticket, kind, reason, queue=queue)
     options = {
         "reason": reason,
         "via": via,
@@ -98,17 +95,6 @@ def transition(
             if attempt == GATE_ATTEMPTS:
                 raise
     raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-def _check_powers(actor: Actor, reason: str, *, override: bool, force: bool) -> None:
-    if not (override or force):
-        return
-    if actor.authority < GUARDIAN:
-        raise AuthorityTooLow(required=GUARDIAN, actual=actor.authority)
-    if not actor.is_human:
-        raise OverrideNotAllowed
-    if len(reason.strip()) < 10:
-        raise Invalid(path="reason", reason="of at least 10 characters is needed to override")
 
 
 def kind_of_move(source: Phase, target: Phase) -> str:
@@ -147,11 +133,14 @@ def _move(
     source = ticket.phase
     _check_still(ticket, seen, target, options)
     kind = kind_of_move(source, target)
-    if kind == PhaseHistory.Kind.FORWARD and not options["override"]:
-        _check_gate(gate, ticket)
+    if kind == PhaseHistory.Kind.FORWARD:
+        require_approval(ticket)
+        if not options["override"]:
+            _check_gate(gate, ticket)
     column = columns[target.column_id]
     stays = target.column_id == ticket.column_id and ticket.admitted_at is not None
-    full = column.is_full and not stays
+    # What is not approved takes no place, so it finds one everywhere.
+    full = column.is_full and not stays and ticket.is_approved
     if full and not options["force"] and not options["queue"]:
         raise WipExceeded(
             f"{column.name} is full ({column.admitted_count} of {column.wip_limit}).",
@@ -250,7 +239,7 @@ def _write_move(
     ticket.phase_entered_at, ticket.rank = now, now.timestamp()
     if kind != PhaseHistory.Kind.BLOCK and not same_phase_again:
         ticket.visit += 1
-    ticket.admitted_at = None if queued else now
+    ticket.admitted_at = now if ticket.is_approved and not queued else None
     ticket.is_blocked = kind == PhaseHistory.Kind.BLOCK
     ticket.blocked_reason = options["reason"][:4000] if ticket.is_blocked else ""
     ticket.auto_wait = None

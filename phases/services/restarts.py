@@ -64,7 +64,7 @@ def restart(
         ticket.previous_phase, ticket.phase, ticket.column = source, target, column
         ticket.rank = now.timestamp()
     if not keeps_place:
-        ticket.admitted_at = None if column.is_full else now
+        ticket.admitted_at = now if ticket.is_approved and not column.is_full else None
     ticket.phase_entered_at = now
     ticket.visit += 1
     ticket.fresh_from_visit = ticket.visit
@@ -142,10 +142,14 @@ def reopen_ticket(
     if not can_proceed(ticket.reopen):
         raise TicketClosed(status=ticket.status)
     ticket.reopen()
-    ticket.admitted_at = None if ticket.column.is_full else timezone.now()
+    admitted = ticket.is_approved and not ticket.column.is_full
+    ticket.admitted_at = timezone.now() if admitted else None
     ticket.auto_wait = None
+    if ticket.approval_status == Ticket.Approval.PENDING_REVIEW:
+        ticket.approval_expires_at = ticket.workflow.approval_ends(timezone.now())
     ticket.version += 1
-    ticket.save(update_fields=["status", "admitted_at", "auto_wait", "version", "updated_at"])
+    fields = ["status", "admitted_at", "auto_wait", "approval_expires_at", "version", "updated_at"]
+    ticket.save(update_fields=fields)
     _write_history(
         ticket, actor, ticket.phase, kind=PhaseHistory.Kind.REOPEN, via=via, reason=reason
     )

@@ -1,7 +1,7 @@
 """Tickets: opened, edited, called off."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -57,7 +57,7 @@ def open_ticket(
         phase_entered_at=now,
         admitted_at=None if waits or column.is_full else now,
         approval_status=Ticket.Approval.PENDING_REVIEW if waits else Ticket.Approval.NOT_REQUIRED,
-        approval_expires_at=approval_ends(flow, now) if waits else None,
+        approval_expires_at=flow.approval_ends(now) if waits else None,
         priority=priority,
         rank=now.timestamp(),
         deadline=deadline,
@@ -83,13 +83,22 @@ def open_ticket(
         workflow=flow.key,
         phase=start.key,
     )
+    if waits:
+        tell_approval_asked(ticket=ticket, actor=actor)
     create_entry_task(actor=actor, ticket=ticket, phase=start)
     return ticket
 
 
-def approval_ends(flow: Workflow, now: datetime) -> datetime:
-    """Until when a ticket's approval is asked for, before it is put aside."""
-    return now + timedelta(minutes=flow.approval_timeout_minutes)
+def tell_approval_asked(*, ticket: Ticket, actor: Actor, reason: str = "") -> None:
+    until = ticket.approval_expires_at
+    emit(
+        events.TICKET_APPROVAL_REQUESTED,
+        subject=ticket,
+        actor=actor,
+        reason=reason,
+        number=ticket.number,
+        expires_at=until.isoformat() if until else None,
+    )
 
 
 def _workflow(actor: Actor, key: str | None) -> Workflow:
@@ -213,16 +222,40 @@ def cancel_ticket(*, actor: Actor, ticket_id: UUID, reason: str) -> Ticket:
 
     Raises NotFound, NotYours, TicketClosed, AuthorityTooLow.
     """
-    ticket = locked_ticket(team_id=actor.team_id, ticket_id=ticket_id)
-    require_part(actor=actor, ticket=ticket)
+    ticket = _to_end(actor, ticket_id)
     if ticket.created_by_id != actor.id:
         require_level(actor, MONITOR)
+    _end(ticket, actor, events.TICKET_CANCELLED, reason)
+    return ticket
+
+
+@transaction.atomic
+def fail_ticket(*, actor: Actor, ticket_id: UUID, reason: str) -> Ticket:
+    """Give a ticket up, with its open tasks; needs level 3.
+
+    Raises NotFound, NotYours, TicketClosed, AuthorityTooLow.
+    """
+    ticket = _to_end(actor, ticket_id)
+    require_level(actor, MONITOR)
+    _end(ticket, actor, events.TICKET_FAILED, reason)
+    return ticket
+
+
+def _to_end(actor: Actor, ticket_id: UUID) -> Ticket:
+    ticket = locked_ticket(team_id=actor.team_id, ticket_id=ticket_id)
+    require_part(actor=actor, ticket=ticket)
+    return ticket
+
+
+def _end(ticket: Ticket, actor: Actor, kind: str, reason: str) -> None:
     if not ticket.is_open:
         raise TicketClosed(status=ticket.status)
     cancel_open_tasks(ticket=ticket, actor=actor, reason=reason)
-    ticket.cancel()
+    if kind == events.TICKET_FAILED:
+        ticket.fail()
+    else:
+        ticket.cancel()
     ticket.version += 1
     ticket.save(update_fields=["status", "version", "updated_at"])
-    emit(events.TICKET_CANCELLED, subject=ticket, actor=actor, reason=reason, number=ticket.number)
+    emit(kind, subject=ticket, actor=actor, reason=reason, number=ticket.number)
     emit(events.BOARD_SLOT_FREED, subject=ticket.column, column=ticket.column.key)
-    return ticket

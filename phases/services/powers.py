@@ -1,0 +1,35 @@
+"""What a move needs before anything is locked: the powers it asks for, its reason, an approval."""
+
+from guardian.authority import GUARDIAN, Actor
+from guardian.errors import AuthorityTooLow, Invalid
+from phases.errors import ApprovalRequired, OverrideNotAllowed
+from phases.models import PhaseHistory, Ticket
+
+
+def check_powers(actor: Actor, reason: str, *, override: bool, force: bool) -> None:
+    if not (override or force):
+        return
+    if actor.authority < GUARDIAN:
+        raise AuthorityTooLow(required=GUARDIAN, actual=actor.authority)
+    if not actor.is_human:
+        raise OverrideNotAllowed
+    if len(reason.strip()) < 10:
+        raise Invalid(path="reason", reason="of at least 10 characters is needed to override")
+
+
+def check_wish(ticket: Ticket, kind: str, reason: str, *, queue: bool) -> None:
+    if kind == PhaseHistory.Kind.BLOCK and not reason.strip():
+        raise Invalid(path="reason", reason="is needed to block a ticket")
+    if queue and kind not in {PhaseHistory.Kind.BACKWARD, PhaseHistory.Kind.UNBLOCK}:
+        raise Invalid(path="queue", reason="is only for moves back or out of Blocked")
+    if kind == PhaseHistory.Kind.FORWARD:
+        require_approval(ticket)
+
+
+def require_approval(ticket: Ticket) -> None:
+    """Raises ApprovalRequired."""
+    if not ticket.is_approved:
+        raise ApprovalRequired(
+            f"This ticket is not approved: {ticket.get_approval_status_display().lower()}.",
+            approval_status=ticket.approval_status,
+        )
