@@ -8,15 +8,26 @@ from collections import Counter
 from typing import Any
 from uuid import UUID
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, When
 from django.db.models.expressions import RawSQL
 
-from guardian.models import Event
+from guardian.models import Event, ResourceLock
 from guardian.stops import told_stop
-from phases.models import BoardColumn, Phase, PhaseGateResult, Task, Ticket, Workflow
+from phases.models import (
+    BoardColumn,
+    Phase,
+    PhaseGateResult,
+    Task,
+    TaskDependency,
+    Ticket,
+    Workflow,
+)
 from phases.serializers import PRIORITIES
 
 CARDS = 50
+# How the reason of a task begins whose review was refused as often as its phase allows.
+REVIEW_ESCALATED = "review_escalated"
 _WORDS = {number: word for word, number in PRIORITIES.items()}
 
 # By priority and place; a column of finished tickets shows the newest first, which the same index
@@ -139,9 +150,10 @@ def _cards(rows: "QuerySet[Ticket]") -> list[dict[str, Any]]:
         .order_by("priority", "rank", "id")
     )
     ids = [ticket.pk for ticket in tickets]
-    tasks: dict[UUID, list[Task]] = {}
+    tasks: dict[UUID, list[Any]] = {}
     for task in (
         Task.objects.filter(ticket_id__in=ids)
+        .annotate(waits_for=_waits_for(), locks=_locks())
         .select_related("holder")
         .defer("result", "description")
         .order_by("id")
@@ -156,11 +168,31 @@ def _cards(rows: "QuerySet[Ticket]") -> list[dict[str, Any]]:
     return [_card(t, tasks.get(t.pk, []), gates.get(t.pk)) for t in tickets]
 
 
-def _card(ticket: Ticket, tasks: list[Task], gate: PhaseGateResult | None) -> dict[str, Any]:
+def _waits_for() -> Any:
+    """Of a task that waits: the tickets, other than its own, whose tasks it waits for."""
+    edges = (
+        TaskDependency.objects.filter(task=OuterRef("pk"), satisfied=False)
+        .exclude(depends_on__ticket=OuterRef("ticket"))
+        .values_list("depends_on__ticket__number", flat=True)
+    )
+    return Case(When(deps_left__gt=0, then=ArraySubquery(edges)), default=None)
+
+
+def _locks() -> Any:
+    """What is locked for a task that is held."""
+    held = ResourceLock.objects.held().filter(task_id=OuterRef("pk")).order_by("id")
+    return Case(
+        When(holds_locks=True, then=ArraySubquery(held.values_list("resource_id", flat=True))),
+        default=None,
+    )
+
+
+def _card(ticket: Ticket, tasks: list[Any], gate: PhaseGateResult | None) -> dict[str, Any]:
     fresh = [t for t in tasks if t.visit >= ticket.fresh_from_visit]
     counted = [t for t in fresh if t.status not in {"cancelled", "duplicated"}]
     held = next((t for t in tasks if t.holder is not None), None)
     waiting = Counter(t.status for t in counted)
+    escalated = sum((t.blocked_reason or "").startswith(REVIEW_ESCALATED) for t in counted)
     return {
         "id": str(ticket.pk),
         "v": ticket.version,
@@ -174,8 +206,10 @@ def _card(ticket: Ticket, tasks: list[Task], gate: PhaseGateResult | None) -> di
         "rank": ticket.rank,
         "phase_entered_at": ticket.phase_entered_at.isoformat(),
         "labels": ticket.labels,
+        "deadline": ticket.deadline.isoformat() if ticket.deadline else None,
+        "created_by": str(ticket.created_by_id),
         "assignee": _person(ticket.assignee),
-        "queued": ticket.is_open and ticket.admitted_at is None,
+        "queued": ticket.is_open and ticket.is_approved and ticket.admitted_at is None,
         "blocked_reason": ticket.blocked_reason,
         "waits": ticket.auto_wait,
         "tasks": {
@@ -184,6 +218,14 @@ def _card(ticket: Ticket, tasks: list[Task], gate: PhaseGateResult | None) -> di
             "failed": waiting["failed"],
             "blocked": waiting["blocked"],
         },
+        "blocked_by": sorted({number for t in counted for number in t.waits_for or []}),
+        "locks": [name for t in counted for name in t.locks or []],
+        "reviews": {
+            "waiting": waiting["under_review"],
+            "begun": waiting["validating"],
+            "escalated": escalated,
+        },
+        "approval": ticket.approval_status,
         "holder": _holder(held),
         "gate": _gate(ticket, gate),
         "facts": ticket.card_facts,

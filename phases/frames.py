@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Max, Min
+from django.db.models import F, Max, Min
 
 from guardian.feed_topics import Notice
 from guardian.models import Event
 from phases import board, events
-from phases.models import BoardColumn, Task, Ticket
+from phases.models import BoardColumn, Task, TaskDependency, Ticket
 
 REPLAY_LIMIT = 5_000
 FRAME_BYTES = 64 * 1024
@@ -24,7 +24,7 @@ FRAME_BYTES = 64 * 1024
 Stream = tuple[UUID, UUID]  # team, workflow
 
 # Fields of the card that an event of this kind may change; None: all of them.
-_TASK_FIELDS = frozenset({"tasks", "holder"})
+_TASK_FIELDS = frozenset({"tasks", "holder", "blocked_by", "locks", "reviews"})
 _FIELDS: dict[str, frozenset[str] | None] = {
     events.TICKET_STARTED: frozenset({"status"}),
     events.TICKET_WAITS: frozenset({"waits"}),
@@ -35,9 +35,9 @@ _FIELDS: dict[str, frozenset[str] | None] = {
 # Ticket fields that the card shows under another name, or not at all.
 _SHOWN_AS = {
     "admitted_at": "queued",
+    "approval_status": "approval",
     "card_facts": "facts",
     "description": None,
-    "deadline": None,
     "context": None,
 }
 # Kinds after which the counts of columns are others.
@@ -116,17 +116,34 @@ def pulse(teams: Iterable[UUID], since: Any) -> dict[Stream, Patch]:
 
 
 def _changes(
-    events: Iterable[tuple[int | None, str, str, str, Mapping[str, Any]]],
+    told: Iterable[tuple[int | None, str, str, str, Mapping[str, Any]]],
 ) -> dict[UUID, Change]:
     found: dict[UUID, Change] = {}
-    for seq, kind, label, subject, data in events:
+    ended: dict[UUID, int] = {}  # completed tasks, with the number that told of it
+    for seq, kind, label, subject, data in told:
         ticket = subject if label == "phases.ticket" else data.get("ticket_id")
         if ticket is None:
             continue
         change = found.setdefault(UUID(ticket), Change())
         change.seq = seq or 0
         _add(change, kind, data)
+        if kind == events.TASK_COMPLETED:
+            ended[UUID(subject)] = change.seq
+    for waiting, task in _waited_for(ended):
+        change = found.setdefault(waiting, Change())
+        change.seq = max(change.seq, ended[task])
+        if change.fields is not None:
+            change.fields.add("blocked_by")
     return found
+
+
+def _waited_for(ended: Mapping[UUID, int]) -> Iterable[tuple[UUID, UUID]]:
+    """Other tickets with a task that waited for one of these: (ticket, the task that ended)."""
+    if not ended:
+        return []
+    edges = TaskDependency.objects.filter(depends_on__in=list(ended))
+    apart = edges.exclude(task__ticket=F("depends_on__ticket"))
+    return apart.values_list("task__ticket_id", "depends_on_id").distinct()
 
 
 def _add(change: Change, kind: str, data: Mapping[str, Any]) -> None:

@@ -32,7 +32,7 @@ MODULES = [
     f"lemnos/board/{name}.js"
     for name in (
         "dom", "api", "say", "store", "cards", "filters", "live", "move", "drag", "archive",
-        "create", "replace", "panel", "keys",
+        "create", "replace", "panel", "keys", "select", "views", "table", "graph", "palette",
     )
 ]  # fmt: skip
 
@@ -176,4 +176,5 @@ def _me(actor: Actor) -> dict[str, Any]:
         "authority": actor.authority,
         "human": actor.is_human,
         "write": actor.has_scope("tickets:write"),
+        "decide": actor.has_scope("approvals:decide"),
     }

@@ -7,7 +7,7 @@ import { refuse } from "./say.js";
 import { standing } from "./store.js";
 
 const SHORT = 50; // characters that fit into two lines of the narrowest column
-const PRIORITY = { CRITICAL: "Critical", HIGH: "High", MEDIUM: "Medium", LOW: "Low" };
+export const PRIORITY = { CRITICAL: "Critical", HIGH: "High", MEDIUM: "Medium", LOW: "Low" };
 
 export class Cards {
   #drawn = new Map(); // id → text of what is drawn
@@ -16,13 +16,16 @@ export class Cards {
   #base;
   #may;
 
-  constructor(store, { base, filters, onMove }) {
+  constructor(store, { base, filters, onMove, onPick }) {
     this.#store = store;
     this.#base = base;
     this.filters = filters;
     this.#may = store.me.write;
     this.onMove = onMove;
+    this.onPick = onPick;
     this.open = null;
+    this.chosen = new Set(); // ids; the selection puts its own here
+    this.watching = new Map(); // id → who has the ticket open
   }
 
   element(id) {
@@ -155,7 +158,7 @@ export class Cards {
   }
 
   #cardElement(card) {
-    const text = JSON.stringify([card, this.open === card.number, this.#doing(card), location.search]);
+    const text = JSON.stringify([card, this.open === card.number, this.chosen.has(card.id), this.chosen.size > 0, this.watching.get(card.id), this.#doing(card), location.search]);
     let element = this.element(card.id);
     if (this.#drawn.get(card.id) === text && element) return element;
     if (!element) element = h("li", { class: "card", id: `card-${card.id}`, data: { id: card.id } });
@@ -167,6 +170,7 @@ export class Cards {
   #fill(element, card) {
     element.toggleAttribute("data-open", this.open === card.number);
     element.toggleAttribute("data-busy", Boolean(card.busy));
+    element.toggleAttribute("data-chosen", this.chosen.has(card.id));
     const held = element.contains(document.activeElement) ? document.activeElement.className : null;
     const name = `${this.#store.label}-${card.number}`;
     element.replaceChildren(
@@ -178,7 +182,11 @@ export class Cards {
       this.#about(card),
       this.#doingLine(card) || "",
     );
+    const here = this.watching.get(card.id) || [];
+    if (here.length) element.querySelector(".card-top").append(h("span", { class: "card-watchers", title: `${here.join(", ")} ${here.length === 1 ? "has" : "have"} it open` }, h("span", { class: "sr" }, `open at ${here.join(", ")}`), h("span", { "aria-hidden": "true" }, `◉ ${here.length}`)));
     if (this.#may && isOpen(card)) {
+      const chosen = this.chosen.has(card.id);
+      element.append(h("button", { type: "button", class: "card-pick", "aria-label": `Choose ${name}`, "aria-pressed": String(chosen), title: "Choose (X)", data: { shown: this.chosen.size ? "yes" : null }, on: { click: () => this.onPick(card.id) } }, chosen ? icon("check") : ""));
       element.append(h("button", { type: "button", class: "card-move", "aria-label": `Move ${name} to…`, title: "Move to…", "aria-haspopup": "dialog", on: { click: () => this.onMove(card.id) } }, icon("more")));
     }
     if (held) (element.getElementsByClassName(held)[0] || element.querySelector(".card-link")).focus({ preventScroll: true });
@@ -216,7 +224,12 @@ export class Cards {
 
   #badges(card) {
     const badges = [];
-    const { gate, tasks } = card;
+    const { gate, tasks, reviews } = card;
+    const deciding = { pending_review: ["waits for approval", "accent", null], timed_out: ["approval not given in time", "accent", null], rejected: ["rejected", "bad", "cross"] }[card.approval];
+    if (deciding && isOpen(card)) badges.push(deciding);
+    if (reviews.escalated && isOpen(card)) badges.push(["review needs you", "accent", null]);
+    else if (reviews.begun && isOpen(card)) badges.push(["in review", "info", null]);
+    else if (reviews.waiting && isOpen(card)) badges.push(["waits for review", "warn", null]);
     if (gate && gate.total && isOpen(card) && !card.blocked_reason) {
       if (gate.status === "passed") badges.push(["gate passed", "ok", "check"]);
       else {
@@ -226,7 +239,9 @@ export class Cards {
       }
     }
     if (tasks.failed && isOpen(card)) badges.push([`${tasks.failed} failed`, "bad", "cross"]);
-    if (tasks.blocked && isOpen(card)) badges.push([`${tasks.blocked} held back`, "bad", null]);
+    if (card.blocked_by.length && isOpen(card)) badges.push([card.blocked_by.length === 1 ? `blocked by ${this.#store.label}-${card.blocked_by[0]}` : `blocked by ${card.blocked_by.length}`, "bad", null]);
+    if (card.locks.length) badges.push([card.locks.length === 1 ? `lock: ${card.locks[0]}` : `${card.locks.length} locks`, "agent", null]);
+    if (tasks.blocked > reviews.escalated && isOpen(card)) badges.push([`${tasks.blocked - reviews.escalated} held back`, "bad", null]);
     if (card.queued) badges.push(["queued, column full", "warn", null]);
     if (card.facts?.cost) badges.push([`$${card.facts.cost}`, "", null]);
     if (card.status === "cancelled") badges.push(["cancelled", "", null]);
@@ -245,9 +260,11 @@ export class Cards {
       if (holder.status === "assigned") return [holder, "taking it up", ""];
       return [holder, (holder.note || `at “${holder.task}”`) + percent, ""];
     }
+    if (["pending_review", "timed_out", "rejected"].includes(card.approval)) return card.assignee ? [card.assignee, "assigned", ""] : null;
     if (card.waits?.reason === "wip_full") return [card.assignee, "done here, waiting for a place", "warn"];
     if (card.blocked_reason || card.queued) return card.assignee ? [card.assignee, "assigned", ""] : null;
-    const ready = card.tasks.total - card.tasks.done - card.tasks.failed - card.tasks.blocked;
+    const { reviews } = card;
+    const ready = card.tasks.total - card.tasks.done - card.tasks.failed - card.tasks.blocked - reviews.waiting - reviews.begun;
     if (ready > 0) return [card.assignee, this.#held(card) || "waiting for an agent", ""];
     return card.assignee ? [card.assignee, "assigned", ""] : null;
   }

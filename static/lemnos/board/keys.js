@@ -5,8 +5,8 @@ import { $, $$, narrow } from "./dom.js";
 const typing = (target) => target.matches?.("input, textarea, select, [contenteditable]");
 
 export class Keys {
-  constructor({ cards, panel, mover, creator, help }) {
-    Object.assign(this, { cards, panel, mover, creator, help });
+  constructor({ cards, panel, mover, creator, help, selection, views, palette }) {
+    Object.assign(this, { cards, panel, mover, creator, help, selection, views, palette });
     const box = $("#keys-on");
     box.checked = this.on;
     box.addEventListener("change", () => localStorage.setItem("lemnos.keys", box.checked ? "on" : "off"));
@@ -24,19 +24,50 @@ export class Keys {
       $("form", dialog).requestSubmit();
       return;
     }
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
+      event.preventDefault();
+      this.palette.open();
+      return;
+    }
     if (event.key === "Escape" && !dialog) this.#escape(event);
     if (!this.on || dialog || typing(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
-    const act = this.#acts[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const act = this.#second(key) || (event.shiftKey && this.#shifted[key]) || this.#acts[key];
     if (!act) return;
     event.preventDefault();
     act();
+  }
+
+  /* G begins a pair: B, T or G behind it, within a second and a half. */
+  #second(key) {
+    const waits = this.#pair && performance.now() - this.#pair < 1_500;
+    this.#pair = 0;
+    const view = waits && { b: "board", t: "table", g: "graph" }[key];
+    return view && (() => this.views.choose(view));
+  }
+
+  #pair = 0;
+
+  #shifted = {
+    j: () => this.#extend(1),
+    k: () => this.#extend(-1),
+  };
+
+  /* The card one stands on is chosen, and the next one with it. */
+  #extend(by) {
+    const here = this.#focused();
+    if (here) this.selection.toggle(here.dataset.id, true);
+    this.#step(by);
+    const there = this.#focused();
+    if (there) this.selection.toggle(there.dataset.id, true);
   }
 
   #escape(event) {
     if ($("[popover]:popover-open")) return;
     if (event.target.id === "q" && event.target.value) return;
     if (event.target.id === "q") event.target.blur();
-    else this.panel.close();
+    else if (this.panel.number !== null) this.panel.close();
+    else this.selection.clear();
   }
 
   #acts = {
@@ -47,11 +78,13 @@ export class Keys {
     k: () => this.#step(-1),
     h: () => this.#side(-1),
     l: () => this.#side(1),
-    m: () => this.#current() && this.mover.open(this.#current()),
+    g: () => (this.#pair = performance.now()),
+    x: () => this.#current() && this.selection.toggle(this.#current()),
+    m: () => (this.selection.size ? this.selection.openMove() : this.#current() && this.mover.open(this.#current())),
     a: () => this.#current() && this.panel.assign(this.#current()),
     "[": () => this.panel.number !== null && this.panel.step(-1),
     "]": () => this.panel.number !== null && this.panel.step(1),
-    ...Object.fromEntries([1, 2, 3, 4].map((n) => [String(n), () => this.panel.tabAt(n - 1)])),
+    ...Object.fromEntries([1, 2, 3, 4, 5, 6, 7].map((n) => [String(n), () => this.panel.tabAt(n - 1)])),
   };
 
   #focused() {

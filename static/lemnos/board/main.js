@@ -10,6 +10,11 @@ import { Drag } from "./drag.js";
 import { Creator } from "./create.js";
 import { Panel } from "./panel.js";
 import { Keys } from "./keys.js";
+import { Selection } from "./select.js";
+import { Views, density } from "./views.js";
+import { Table } from "./table.js";
+import { Graph } from "./graph.js";
+import { Palette } from "./palette.js";
 import { announce } from "./say.js";
 
 const app = $("#app");
@@ -20,13 +25,22 @@ store.start = data.start;
 const filters = new Filters(store);
 const live = new Live(store, app.dataset.workflow);
 let mover = null;
-const cards = new Cards(store, { base, filters, onMove: (id) => mover.open(id) });
+let selection = null;
+const cards = new Cards(store, { base, filters, onMove: (id) => mover.open(id), onPick: (id) => selection.toggle(id) });
 mover = new Mover(store, cards);
 const drag = new Drag(store, mover);
 const panel = new Panel(store, cards, { base, live, mover });
 const creator = new Creator(store, { onCreated: created });
 const help = () => $("#help-dialog").showModal();
-new Keys({ cards, panel, mover, creator, help });
+selection = new Selection(store, cards);
+const views = new Views();
+const table = new Table(store, { filters, base });
+const graph = new Graph($("#graph"), {
+  url: () => `/api/v1/board/graph?workflow=${encodeURIComponent(app.dataset.workflow)}`,
+  onOpen: (node) => panel.open(node.ticket.number),
+});
+const palette = new Palette(store, { commands, open: (card) => panel.open(card.number) });
+new Keys({ cards, panel, mover, creator, help, selection, views, palette });
 
 /* Drawing: at most once per frame, whatever came in between. */
 
@@ -36,7 +50,8 @@ function draw() {
   due = true;
   requestAnimationFrame(() => {
     due = false;
-    cards.draw();
+    if (views.now === "board") cards.draw();
+    table.draw();
     filters.show();
     summary();
     stopped();
@@ -45,8 +60,28 @@ function draw() {
   });
 }
 
+/* The graph is asked anew when something happened that it may show, not for every frame. */
+let graphTimer = 0;
+function redrawGraph() {
+  if (views.now !== "graph" || graphTimer) return;
+  graphTimer = setTimeout(() => {
+    graphTimer = 0;
+    graph.load();
+  }, 1_000);
+}
+function viewChosen() {
+  if (views.now === "graph") graph.load({ fit: true });
+  draw();
+}
+views.addEventListener("change", () => {
+  viewChosen();
+  announce(`${views.now[0].toUpperCase()}${views.now.slice(1)} view`);
+});
+selection.addEventListener("change", draw);
+
 store.addEventListener("change", ({ detail }) => {
   draw();
+  redrawGraph();
   if (awaited && store.byNumber(awaited)) focusNew();
   if (detail.all || detail.touched?.has(panel.card?.id)) panel.refresh();
 });
@@ -195,13 +230,35 @@ function focusNew() {
   }, 60);
 }
 
+/* What Ctrl+K offers; tickets it finds by itself. */
+function commands() {
+  const list = [];
+  const add = (words, hint, act) => list.push({ words, hint, act });
+  if (creator.possible) add("New ticket", "C", () => creator.open());
+  for (const name of ["board", "table", "graph"]) if (views.now !== name) add(`Show the ${name}`, `G ${name[0].toUpperCase()}`, () => views.choose(name));
+  if (panel.card && store.me.write && isOpen(panel.card)) {
+    add(`Move ${store.label}-${panel.number}…`, "M", () => mover.open(panel.card.id));
+    add(`Assign ${store.label}-${panel.number} to me, or to nobody`, "A", () => panel.assign());
+  }
+  if (selection.size) add("Move the chosen tickets…", "M", () => selection.openMove());
+  add(filters.values.state === "needs" ? "Show all tickets" : "Show what needs you", "", () => filters.set("state", filters.values.state === "needs" ? "" : "needs"));
+  if (filters.active) add("Clear filters", "", () => filters.clear());
+  add("Search and filter", "/", () => $("#q").focus());
+  for (const link of $$("#flows a:not([aria-current])")) add(`Go to ${link.textContent}`, "workflow", () => location.assign(link.href));
+  for (const choice of ["light", "dark", "system"]) if (lemnosTheme.chosen() !== choice) add(`Theme: ${choice}`, "", () => lemnosTheme.choose(choice));
+  const other = density.now === "compact" ? "comfortable" : "compact";
+  add(`Density: ${other}`, "", () => density.choose(other));
+  add("Keyboard shortcuts", "?", help);
+  return list;
+}
+
 /* Opening: a plain click stays on the page, everything else is a link as any other. */
 
 document.addEventListener("click", (event) => {
-  const link = event.target.closest(".card-link, .panel-head .ref a");
+  const link = event.target.closest(".card-link, .row-link, .panel-head .ref a");
   if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
   event.preventDefault();
-  const card = store.get(link.closest(".card")?.dataset.id);
+  const card = store.get(link.closest(".card, tr")?.dataset.id);
   if (card) panel.open(card.number);
 });
 for (const dialog of $$("dialog")) {
@@ -235,6 +292,12 @@ function theme() {
 for (const button of $$("[data-theme-choice]")) button.addEventListener("click", () => lemnosTheme.choose(button.dataset.themeChoice));
 addEventListener("lemnos-theme", theme);
 theme();
+for (const button of $$("[data-density-choice]")) button.addEventListener("click", () => density.choose(button.dataset.densityChoice));
+density.apply();
+$("#open-palette").addEventListener("click", () => {
+  $("#you").hidePopover();
+  palette.open();
+});
 
 /* How the line stands. */
 const STATES = { connecting: "Connecting…", live: "Live", reconnecting: "Reconnecting…", offline: "Offline", refused: "No access" };
@@ -245,13 +308,20 @@ live.addEventListener("state", ({ detail }) => {
   setText($("#pill-text"), STATES[detail]);
   pill.title = { live: "Changes appear by themselves", reconnecting: "What you see may be old; nothing is lost", offline: "Your machine is offline", refused: "You may not see this board any more" }[detail] || "";
 });
-live.addEventListener("presence", ({ detail }) => panel.presence(detail));
+live.addEventListener("presence", ({ detail }) => {
+  panel.presence(detail);
+  const others = detail.who.filter((one) => one.name !== store.me.name).map((one) => one.name);
+  if (others.length) cards.watching.set(detail.ticket, others);
+  else cards.watching.delete(detail.ticket);
+  draw();
+});
+addEventListener("popstate", () => views.read());
 
 setInterval(() => {
   cards.tick();
   panel.tick();
 }, 1000);
-draw();
+viewChosen();
 live.connect();
 // For whoever looks with the browser's console, and for tests of a broken line.
 window.lemnos = { store, live, drag, icon };

@@ -114,11 +114,15 @@ export class Store extends EventTarget {
     return Boolean(card.holder) && Date.parse(card.holder.lease_expires_at) > Date.now();
   }
 
+  /* Whether this very person is needed: to decide, to confirm, or because nobody else goes on. */
   needsPerson(card) {
     const open = card.status === "pending" || card.status === "in_progress";
     if (!open) return false;
+    const { tasks, gate, approval, reviews } = card;
+    if (["pending_review", "timed_out"].includes(approval)) return this.me.decide && this.me.human && card.created_by !== this.me.id;
+    if (approval === "rejected") return card.created_by === this.me.id;
+    if (reviews.escalated) return this.me.decide && this.me.human;
     // All work is done and the gate stays shut: nobody else will go on.
-    const { tasks, gate } = card;
     const stands = tasks.total > 0 && tasks.done === tasks.total && gate?.total > 0 && gate.status !== "passed";
     return Boolean(card.blocked_reason) || tasks.failed > 0 || (gate?.reported || 0) > 0 || stands;
   }
