@@ -267,6 +267,13 @@ EVENT_RETENTION_DAYS = reading.whole("EVENT_RETENTION_DAYS", 365, lowest=0)
 # Sandbox and models.
 SANDBOX_IMAGE = env.str("LEMNOS_SANDBOX_IMAGE", "")
 UNTRUSTED_LEVEL = env.str("LEMNOS_UNTRUSTED_LEVEL", "container")
+
+# Tabs of a ticket's panel that other apps fill: name, heading, route of the fragment by ticket.
+PANEL_TABS = [
+    ("runs", "Runs", "panel-runs"),
+    ("cost", "Cost", "panel-cost"),
+    ("memory", "Memory", "panel-memory"),
+]
 EMBEDDING_PROVIDER = env.str("EMBEDDING_PROVIDER", "local")
 EMBEDDING_URL = env.str("EMBEDDING_URL", "")
 EMBEDDING_MODEL = env.str("EMBEDDING_MODEL", "")

@@ -11,6 +11,7 @@ from guardian import (
     api_locks,
     api_schedules,
     api_webhooks,
+    fragments,
     health,
     operator_pages,
     scrape,
@@ -38,6 +39,7 @@ class DocsView(SpectacularSwaggerView):
 
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("panel/tickets/<uuid:ticket_id>/cost", fragments.cost, name="panel-cost"),
     path("livez", health.livez, name="livez"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", scrape.metrics, name="metrics"),

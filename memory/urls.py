@@ -2,9 +2,11 @@
 
 from django.urls import URLPattern, URLResolver, path
 
+from memory import fragments
 from memory.api import RecordViewSet
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("panel/tickets/<uuid:ticket_id>/memory", fragments.memory, name="panel-memory"),
     path("api/v1/memory/store", RecordViewSet.as_view({"post": "store"}), name="memory-store"),
     path("api/v1/memory/search", RecordViewSet.as_view({"post": "search"}), name="memory-search"),
     path("api/v1/memory/status", RecordViewSet.as_view({"get": "status"}), name="memory-status"),

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 from rest_framework.routers import SimpleRouter
 
-from orchestrator import api, api_agents, api_events, api_patterns
+from orchestrator import api, api_agents, api_events, api_patterns, fragments
 
 runtime = SimpleRouter(trailing_slash=False, use_regex_path=False)
 runtime.register("instances", api_agents.InstanceViewSet, "agent-instance")
@@ -56,6 +56,7 @@ event_urls: list[URLPattern | URLResolver] = [
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("panel/tickets/<uuid:ticket_id>/runs", fragments.runs, name="panel-runs"),
     path("api/v1/", include(pattern_urls)),
     path("api/v1/runtime/", include(runtime_urls)),
     path("api/runtime/", include((runtime_urls, "runtime-alias"))),

@@ -3,12 +3,14 @@
 import json
 from typing import Any
 
+from django.conf import settings
 from django.utils import timezone
 
 from guardian.authority import MONITOR, Actor
 from guardian.stops import stop_of
 from phases.gates import Criterion, Evaluation, evaluate
 from phases.models import Phase, PhaseGateArtifact, Task, Ticket, Workflow
+from phases.panel_rounds import reviews_of, rounds, told_reviews
 from phases.timeline import ended, timeline
 from phases.why import is_for_its_source, why
 
@@ -45,7 +47,14 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
     may_write = actor.has_scope("tickets:write") and actor.can_write
     may_retry = may_write and actor.authority >= MONITOR
     # Out of Blocked, the ticket's own retry puts its failed tasks up again.
-    shown = [_task(task, ticket, may_retry and not ticket.is_blocked) for task in tasks]
+    retries = may_retry and not ticket.is_blocked
+    reviews = reviews_of(tasks)
+    shown = [
+        _task(task, ticket, retries)
+        | told_reviews(task, reviews.get(task.pk, []), actor)
+        | {"may_stop": _may_stop(task, ticket, actor, may_write)}
+        for task in tasks
+    ]
     return {
         "ticket": ticket,
         "steps": _steps(ticket),
@@ -65,6 +74,10 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
         "artifacts": [_artifact(a, ticket) for a in artifacts],
         "report": _report(ticket, artifacts),
         "timeline": timeline(ticket, tasks),
+        **rounds(ticket, tasks, actor),
+        "tabs": settings.PANEL_TABS,
+        "may_edit": may_write and ticket.is_open,
+        "may_fail": may_retry and ticket.is_open,
         "retry_to": _retry_to(ticket) if may_write else None,
         "source_is_the_cause": is_for_its_source(ticket, tasks, gate),
         "may_write": may_write,
@@ -80,6 +93,11 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
         and actor.authority >= MONITOR,
         "is_mine": ticket.assignee_id == actor.id,
     }
+
+
+def _may_stop(task: Task, ticket: Ticket, actor: Actor, may_write: bool) -> bool:  # noqa: FBT001  a private helper
+    owns = ticket.created_by_id == actor.id or actor.authority >= MONITOR
+    return may_write and owns and task.is_open and task.cancel_deadline is None
 
 
 def _steps(ticket: Ticket) -> list[dict[str, str]]:

@@ -80,7 +80,15 @@ def _row(event: Event, titles: dict[str, str], names: dict[str, str]) -> dict[st
         "text": text,
         "detail": detail,
         "tone": tone,
+        "group": _group(event.kind),
     }
+
+
+def _group(kind: str) -> str:
+    """Which of the timeline's filters an event belongs to."""
+    if kind in {events.GATE_EVALUATED, events.ARTIFACT_ADDED} or ".result." in kind:
+        return "evidence"
+    return "work" if kind.startswith(("phases.task.", "phases.discovery.")) else "ticket"
 
 
 def _words(event: Event, task: str, names: dict[str, str]) -> tuple[str, str, str]:

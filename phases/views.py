@@ -15,9 +15,9 @@ from django.views.decorators.http import require_safe
 from guardian.authority import GUARDIAN, Actor, may, require_scope
 from guardian.errors import DomainError
 from guardian.http import session_actor
-from guardian.models import Team
+from guardian.models import Team, User
 from phases import board
-from phases.models import Ticket, Workflow
+from phases.models import Phase, Ticket, Workflow
 from phases.panel import panel
 
 # Pages bring everything themselves; nothing in a ticket's text may ever run.
@@ -32,7 +32,8 @@ MODULES = [
     f"lemnos/board/{name}.js"
     for name in (
         "dom", "api", "say", "store", "cards", "filters", "live", "move", "drag", "archive",
-        "create", "replace", "panel", "keys", "select", "views", "table", "graph", "palette",
+        "create", "replace", "acts", "panel", "keys", "select", "views", "table", "graph",
+        "palette",
     )
 ]  # fmt: skip
 
@@ -87,6 +88,8 @@ def page(
     if request.session.get("board") != flow.key:
         request.session["board"] = flow.key
     snapshot = board.snapshot(flow)
+    phases = list(flow.phases.select_related("column", "next_column").order_by("sequence_order"))
+    first = next(phase for phase in phases if phase.key == flow.initial_phase)
     return render(
         request,
         "phases/board.html",
@@ -100,11 +103,14 @@ def page(
             "columns": snapshot["columns"],
             "data": {
                 **snapshot,
-                "phases": _phases(flow),
+                "phases": _phases(phases),
                 "me": _me(actor),
                 "label": "LEM",
-                "start": _start(flow),
+                "start": first.column.key,
+                "initial": flow.initial_phase,
             },
+            "people": _people(actor),
+            "first_phases": _first_phases(phases, first, actor),
             "asks_source": flow.asks_source,
             "weak_isolation": settings.UNTRUSTED_LEVEL
             if settings.UNTRUSTED_LEVEL != "container"
@@ -149,7 +155,7 @@ def _panel(actor: Actor, flow: Workflow, number: int) -> dict[str, Any] | None:
     return panel(ticket, actor) if ticket is not None else None
 
 
-def _phases(flow: Workflow) -> list[dict[str, Any]]:
+def _phases(phases: list[Phase]) -> list[dict[str, Any]]:
     return [
         {
             "key": phase.key,
@@ -159,14 +165,21 @@ def _phases(flow: Workflow) -> list[dict[str, Any]]:
             "column": phase.column.key,
             "next": phase.next_column.key if phase.next_column else None,
         }
-        for phase in flow.phases.select_related("column", "next_column").order_by("sequence_order")
+        for phase in phases
     ]
 
 
-def _start(flow: Workflow) -> str:
-    """The column a new ticket begins in."""
-    phase = flow.phases.select_related("column").get(key=flow.initial_phase)
-    return str(phase.column.key)
+def _first_phases(phases: list[Phase], first: Phase, actor: Actor) -> list[Phase]:
+    """Where this actor may let a new ticket begin: a later phase needs level 4."""
+    last = phases[-1].sequence_order if actor.authority >= GUARDIAN else first.sequence_order
+    return [p for p in phases if p.kind == Phase.Kind.WORK and p.sequence_order <= last]
+
+
+def _people(actor: Actor) -> list[dict[str, str]]:
+    """Whom a ticket can be given to."""
+    members = User.objects.filter(memberships__team=actor.team, is_active=True)
+    rows = members.exclude(kind=User.Kind.SERVICE).order_by("kind", "username")[:200]
+    return [{"id": str(row.pk), "name": row.name, "kind": row.kind} for row in rows]
 
 
 def _me(actor: Actor) -> dict[str, Any]:

@@ -35,7 +35,8 @@ def cast() -> dict[str, Actor]:
     team = factories.make_team("harbour")
     phases.seed_team(team=team)
     people = {role: factories.make_actor(team, f"harbour-{role}", role=role) for role in ROLES}
-    phases.open_ticket(actor=people["author"], title="A ship")
+    ticket = phases.open_ticket(actor=people["author"], title="A ship")
+    PLACES["{ticket_id}"] = str(ticket.pk)
     return people
 
 

@@ -6,7 +6,8 @@ import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.fields.json import KeyTextTransform
 from django_fsm import FSMField, FSMModelMixin, transition
 
 from guardian.models.base import TeamQuerySet, TeamRow
@@ -110,6 +111,12 @@ class ToolExecution(FSMModelMixin, TeamRow):
             ),
         ]
         indexes = [
+            models.Index(
+                KeyTextTransform("ticket_id", "context"),
+                F("id").desc(),
+                name="execution_by_ticket",
+                condition=Q(context__has_key="ticket_id"),
+            ),
             models.Index(name="execution_by_tool", fields=["team", "tool", "-id"]),
             models.Index(name="execution_by_run", fields=["run_key"], condition=~Q(run_key="")),
             models.Index(

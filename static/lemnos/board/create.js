@@ -22,6 +22,7 @@ export class Creator {
       event.preventDefault();
       this.#submit();
     });
+    this.#form.elements.phase?.addEventListener("change", () => this.#note());
     this.#form.addEventListener("input", (event) => this.#error(event.target.name || "file", ""));
     $("[data-discard]", this.#form).addEventListener("click", () => this.#discard());
     if ($("#new-file")) this.#wireFile();
@@ -53,7 +54,8 @@ export class Creator {
   }
 
   #startColumn() {
-    return this.#store.columns.get(this.#store.start);
+    const chosen = this.#form.elements.phase?.value;
+    return this.#store.columns.get(this.#store.phases.get(chosen)?.column || this.#store.start);
   }
 
   #wireFile() {
@@ -105,6 +107,9 @@ export class Creator {
   async #body(data) {
     const labels = data.get("labels").split(",").map((label) => label.trim()).filter(Boolean);
     const body = { workflow: this.#store.workflow.key, title: data.get("title").trim(), description: data.get("description"), priority: data.get("priority"), labels };
+    if (data.get("assignee")) body.assignee = data.get("assignee");
+    if (data.get("deadline")) body.deadline = new Date(data.get("deadline")).toISOString();
+    if (data.get("phase") && data.get("phase") !== this.#store.initial) body.phase = data.get("phase");
     if (this.#source() === "self") body.context = { source: { kind: "self" } };
     if (this.#source() === "archive") {
       const stored = await this.#archive.upload();

@@ -36,9 +36,9 @@ export class Live extends EventTarget {
     this.#socket?.close();
   }
 
-  view(ticket) {
+  view(ticket, { editing = false } = {}) {
     this.#view = ticket;
-    this.#send({ view: { ticket, editing: false } });
+    this.#send({ view: { ticket, editing } });
   }
 
   #send(message) {

@@ -22,6 +22,7 @@ const base = app.dataset.base;
 const data = JSON.parse($("#board-data").textContent);
 const store = new Store(data);
 store.start = data.start;
+store.initial = data.initial;
 const filters = new Filters(store);
 const live = new Live(store, app.dataset.workflow);
 let mover = null;

@@ -4,8 +4,10 @@ import { $, $$, ago, h, initials, setText } from "./dom.js";
 import { call } from "./api.js";
 import { announce, refuse, toast } from "./say.js";
 import { Replacer } from "./replace.js";
+import { ask, direct, Editor, reasoned } from "./acts.js";
+import { Graph } from "./graph.js";
 
-const TABS = ["overview", "tasks", "evidence", "timeline"];
+const OWN = ["overview", "tasks", "evidence", "timeline"];
 
 export class Panel {
   #store;
@@ -17,6 +19,9 @@ export class Panel {
   #stamp = 0;
   #timer = 0;
   #replacer = new Replacer();
+  #editor = new Editor();
+  #graph = null;
+  #group = "";
 
   constructor(store, cards, { base, live, mover }) {
     this.#store = store;
@@ -28,7 +33,7 @@ export class Panel {
     this.#box.addEventListener("keydown", (event) => this.#arrows(event));
     addEventListener("popstate", () => this.#fromAddress());
     const tab = new URLSearchParams(location.search).get("tab");
-    if (TABS.includes(tab)) this.#tab = tab;
+    if (tab) this.#tab = tab;
     // Rendered by the server when the address names a ticket.
     const number = this.#numberInAddress();
     if (number !== null) {
@@ -36,6 +41,12 @@ export class Panel {
       this.#dress();
       requestAnimationFrame(() => this.#reveal());
     }
+  }
+
+  /* Ours and those of other apps, as the server names them. */
+  get #tabs() {
+    const named = $$("[role=tab]", this.#box).map((tab) => tab.dataset.tab);
+    return named.length ? named : OWN;
   }
 
   get number() {
@@ -163,9 +174,45 @@ export class Panel {
     if (focus) ($$("button, a, [tabindex]", part).find((element) => key(element) === focus) || part).focus({ preventScroll: true });
   }
 
+  /* The part was replaced with what changed in it; the drawing goes on where it was. */
+  #drawGraph() {
+    const place = $("[data-graph]", this.#box);
+    if (!place) this.#graph = null;
+    else if (!this.#graph || this.#graph.place !== place) {
+      const graph = new Graph(place, { url: () => place.dataset.graph, onOpen: (node) => node.ticket.number !== this.#number && this.open(node.ticket.number) });
+      this.#graph = { graph, place };
+    }
+    if (place && this.#tab === "tasks") this.#graph.graph.load();
+  }
+
+  #filterTimeline() {
+    for (const button of $$("[data-act=timeline]", this.#box)) button.setAttribute("aria-pressed", String(button.dataset.group === this.#group));
+    for (const row of $$(".timeline li", this.#box)) row.hidden = Boolean(this.#group) && row.dataset.group !== this.#group;
+  }
+
+  /* What other apps know of this ticket, read when it is looked at. */
+  async #readFragment(part) {
+    const stamp = ++this.#fragment;
+    try {
+      const response = await fetch(part.dataset.fragment, { headers: { Accept: "text/html" } });
+      const text = await response.text();
+      if (stamp !== this.#fragment || !part.isConnected) return;
+      const body = new DOMParser().parseFromString(response.ok ? text : "", "text/html").body;
+      if (!response.ok) part.replaceChildren(h("p", { class: "nothing" }, response.status === 403 ? "You may not see this." : "This could not be read."));
+      else if (part.innerHTML !== body.innerHTML) part.replaceChildren(...body.childNodes);
+    } catch {
+      if (stamp === this.#fragment) part.replaceChildren(h("p", { class: "nothing" }, "The server cannot be reached."));
+    }
+    this.tick();
+  }
+
+  #fragment = 0;
+
   #dress() {
     for (const part of $$("[data-part]", this.#box)) part.dataset.source ||= part.innerHTML;
-    this.showTab(this.#tab, { focus: false, keep: true });
+    this.showTab(this.#tabs.includes(this.#tab) ? this.#tab : OWN[0], { focus: false, keep: true });
+    this.#drawGraph();
+    this.#filterTimeline();
     this.#watchers();
     this.tick();
   }
@@ -180,7 +227,7 @@ export class Panel {
   }
 
   showTab(name, { focus = true, keep = false } = {}) {
-    if (this.#number === null || !TABS.includes(name)) return;
+    if (this.#number === null || !this.#tabs.includes(name)) return;
     this.#tab = name;
     for (const tab of $$("[role=tab]", this.#box)) {
       const here = tab.dataset.tab === name;
@@ -189,25 +236,29 @@ export class Panel {
       if (here && focus) tab.focus();
     }
     for (const part of $$("[role=tabpanel]", this.#box)) part.hidden = part.id !== `part-${name}`;
+    const fragment = $(`#part-${name}[data-fragment]`, this.#box);
+    if (fragment) this.#readFragment(fragment);
+    if (name === "tasks" && !keep) this.#drawGraph();
     if (keep) return;
     const query = new URLSearchParams(location.search);
-    if (name === TABS[0]) query.delete("tab");
+    if (name === OWN[0]) query.delete("tab");
     else query.set("tab", name);
     const text = query.toString();
     history.replaceState(history.state, "", `${location.pathname}${text ? `?${text}` : ""}`);
   }
 
   tabAt(index) {
-    this.showTab(TABS[index]);
+    this.showTab(this.#tabs[index]);
   }
 
   #arrows(event) {
     if (!event.target.matches?.("[role=tab]")) return;
-    const at = TABS.indexOf(this.#tab);
-    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: TABS.length - 1 }[event.key];
+    const count = this.#tabs.length;
+    const at = this.#tabs.indexOf(this.#tab);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: count - 1 }[event.key];
     if (to === undefined) return;
     event.preventDefault();
-    this.tabAt((to + TABS.length) % TABS.length);
+    this.tabAt((to + count) % count);
   }
 
   /* The neighbour on the board, column by column, of what the filters show. */
@@ -236,6 +287,12 @@ export class Panel {
     if (tab) return this.showTab(tab.dataset.tab);
     const button = event.target.closest("[data-act]");
     if (!button) return undefined;
+    const { act } = button.dataset;
+    const about = { name: this.#name, ticket: this.#ticket(), version: () => this.#version(), data: button.dataset };
+    const asked = reasoned(act, about);
+    if (asked) return ask({ ...asked, after: () => this.#afterwards() });
+    const done = direct(act, about);
+    if (done) return this.#do(button, ...done);
     const acts = {
       close: () => this.close(),
       previous: () => this.step(-1),
@@ -243,14 +300,22 @@ export class Panel {
       move: () => this.mover.open(this.#id()),
       assign: () => this.assign(),
       retry: () => this.#retry(button),
-      cancel: () => this.#cancel(),
-      reopen: () => this.#reopen(),
       replace: () => this.#replaceArchive(button),
-      validate: () => this.#do(button, "The gate was asked.", () => call("POST", `${this.#ticket()}/validate-gate`, {})),
-      confirm: () => this.#do(button, "Confirmed, with your name.", () => call("POST", `${this.#ticket()}/artifacts/${button.dataset.artifact}/verify`, { verdict: "confirm" })),
-      "retry-task": () => this.#retryTask(button),
+      edit: () => this.#edit(),
+      timeline: () => {
+        this.#group = button.dataset.group;
+        this.#filterTimeline();
+      },
     };
-    return acts[button.dataset.act]?.();
+    return acts[act]?.();
+  }
+
+  #edit() {
+    const facts = $("#panel-facts", this.#box);
+    if (!facts) return;
+    this.live.view(this.#id(), { editing: true });
+    const id = this.#id();
+    this.#editor.open(facts, { name: this.#name, url: this.#ticket(), version: () => this.#version(), after: () => this.#afterwards(), ended: () => this.live.view(id) });
   }
 
   #id() {
@@ -306,16 +371,6 @@ export class Panel {
     await this.#do(button, `${this.#name} goes on.`, () => call("POST", `${this.#ticket()}/transition`, { to_phase: button.dataset.phase, reason: "retried from the board", ...(queue ? { queue } : {}) }));
   }
 
-  #retryTask(button) {
-    ask({
-      title: `Retry “${button.dataset.title}”`,
-      text: "The task is put up again, its counters at zero.",
-      submit: "Retry",
-      work: (reason) => call("POST", `/api/v1/tasks/${button.dataset.task}/retry`, { reason }),
-      after: () => this.#fetch(),
-    });
-  }
-
   #replaceArchive(button) {
     this.#replacer.open({
       name: this.#name,
@@ -326,65 +381,11 @@ export class Panel {
     });
   }
 
-  #reopen() {
-    ask({
-      title: `Reopen ${this.#name}`,
-      text: "It goes on where it was, with the tasks that were called off with it.",
-      submit: "Reopen the ticket",
-      work: (reason) => call("POST", `${this.#ticket()}/reopen`, { reason }, { version: this.#version() }),
-      after: () => this.#afterwards(),
-    });
-  }
-
   /* The button that was pressed is gone from the panel: its title has the focus then. */
   async #afterwards() {
     await this.#fetch();
     if (document.activeElement === document.body) $("#panel-title", this.#box)?.focus({ preventScroll: true });
   }
-
-  #cancel() {
-    ask({
-      title: `Cancel ${this.#name}`,
-      text: "Its open tasks are called off. Whoever works on one is asked to stop.",
-      submit: "Cancel the ticket",
-      work: (reason) => call("POST", `${this.#ticket()}/cancel`, { reason }),
-      after: () => this.#fetch(),
-    });
-  }
-}
-
-/* A dialog that asks for a reason before it does something that hurts. */
-export function ask({ title, text, submit, work, after }) {
-  const dialog = $("#reason-dialog");
-  const form = $("form", dialog);
-  setText($("#reason-title"), title);
-  setText($("#reason-text"), text);
-  setText($("#reason-submit"), submit);
-  setText($("#reason-error"), "");
-  const field = $("#reason");
-  field.value = "";
-  field.removeAttribute("aria-invalid");
-  form.onsubmit = async (event) => {
-    event.preventDefault();
-    const short = field.value.trim().length < field.minLength;
-    field.setAttribute("aria-invalid", String(short));
-    setText($("#reason-error"), short ? `Give a reason of at least ${field.minLength} characters.` : "");
-    if (short) return field.focus();
-    $("#reason-submit").disabled = true;
-    try {
-      await work(field.value.trim());
-      dialog.close();
-      await after();
-    } catch (refusal) {
-      // Told once the newest is there: the second try is meant for that.
-      await after();
-      setText($("#reason-error"), `${refusal.message} ${refusal.remedy}`.trim());
-    }
-    $("#reason-submit").disabled = false;
-    return undefined;
-  };
-  dialog.showModal();
-  field.focus();
 }
 
 const key = (element) => element.id || [element.dataset.act, element.dataset.artifact, element.dataset.task].join(" ");

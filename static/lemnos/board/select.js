@@ -20,6 +20,7 @@ export class Selection extends EventTarget {
     this.#store = store;
     this.#cards = cards;
     cards.chosen = this.#ids;
+    if (!this.#bar) return; // who may only read
     store.addEventListener("change", () => this.#tidy());
     $("#board").addEventListener("click", (event) => this.#clicked(event), true);
     this.#bar.addEventListener("click", ({ target }) => {
@@ -83,6 +84,7 @@ export class Selection extends EventTarget {
   }
 
   #show() {
+    if (!this.#bar) return;
     this.#bar.hidden = !this.size;
     setText($("#selection-count"), this.size === 1 ? "1 ticket chosen" : `${this.size} tickets chosen`);
     this.dispatchEvent(new Event("change"));
