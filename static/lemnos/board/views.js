@@ -7,7 +7,7 @@ export const VIEWS = ["board", "table", "graph"];
 export class Views extends EventTarget {
   constructor() {
     super();
-    for (const button of $$("[data-view]")) button.addEventListener("click", () => this.choose(button.dataset.view));
+    for (const button of $$(".views button")) button.addEventListener("click", () => this.choose(button.dataset.view));
     this.read();
   }
 
@@ -30,7 +30,7 @@ export class Views extends EventTarget {
     if (this.now === name) return;
     this.now = name;
     $("#app").dataset.view = name;
-    for (const button of $$("[data-view]")) button.setAttribute("aria-pressed", String(button.dataset.view === name));
+    for (const button of $$(".views button")) button.setAttribute("aria-pressed", String(button.dataset.view === name));
     for (const view of VIEWS) $(`#${view}`).hidden = view !== name;
     this.dispatchEvent(new Event("change"));
   }
