@@ -3,6 +3,8 @@
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
@@ -10,21 +12,30 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from guardian import errors
-from guardian.http import TeamViewSet, validated
+from guardian.http import TeamViewSet, is_whole_number, validated
 from phases import services
+from phases.answers_tasks import (
+    CircularAnswer,
+    CleanedUp,
+    DependencyReport,
+    ScoreAnswer,
+    TimeoutAnswer,
+    WhyAnswer,
+)
 from phases.models import Review, Task, Ticket
-from phases.reports import dependency_report
+from phases.reports import dependency_report, score_report, timeout_report, why_report
 from phases.serializers import Reason
 from phases.serializers_tasks import (
     CancelTask,
-    CircularAnswer,
     CreatedTasks,
     DecideReview,
-    DependencyReport,
     DependsOn,
     DependsOnOne,
     GiveVerdict,
+    ReadyQuestion,
+    ReadyTaskAnswer,
     ReviewSerializer,
+    SetTimeout,
     TaskBatch,
     TaskCreate,
     TaskSerializer,
@@ -52,6 +63,14 @@ class TaskViewSet(TeamViewSet):
         "add_dependencies": "tickets:write",
         "remove_dependency": "tickets:write",
         "check_circular": "tickets:read",
+        "score": "tickets:read",
+        "why": "tickets:read",
+        "ready": "tickets:read",
+        "timed_out": "tickets:read",
+        "cancellable": "tickets:read",
+        "cleanup_timed_out": "tickets:write",
+        "set_timeout": "tickets:write",
+        "timeout_status": "tickets:read",
     }
     reading_posts = frozenset({"check_circular"})
     filters = {
@@ -194,3 +213,78 @@ class TaskViewSet(TeamViewSet):
             actor=self.actor, task_id=pk, **validated(DecideReview, request.data)
         )
         return Response(TaskSerializer(task).data)
+
+    def _whole(self) -> Task:
+        """The task with all that a report on it reads."""
+        rows = self.get_queryset().select_related(
+            "ticket__workflow", "ticket__column", "ticket__phase__next_column"
+        )
+        return get_object_or_404(rows, pk=self.kwargs["pk"])
+
+    @extend_schema(responses=ScoreAnswer)
+    @action(detail=True, methods=["get"])
+    def score(self, request: Request, pk: UUID) -> Response:
+        """What a claim orders it by now, part by part."""
+        return Response(score_report(self._whole()))
+
+    @extend_schema(responses=WhyAnswer)
+    @action(detail=True, methods=["get"])
+    def why(self, request: Request, pk: UUID) -> Response:
+        """Everything that a task waits for; nothing where it can be claimed."""
+        return Response(why_report(self._whole()))
+
+    @extend_schema(parameters=[ReadyQuestion], responses=ReadyTaskAnswer(many=True))
+    @action(detail=False, methods=["get"], filter_backends=[])
+    def ready(self, request: Request) -> Response:
+        """What a claim would find now, best first; with `capability`, by whoever has just these."""
+        query = request.query_params
+        said: dict[str, Any] = {key: query[key] for key in query}
+        if "capability" in query:
+            said["capability"] = query.getlist("capability")
+        if is_whole_number(said.get("limit", "")) and len(said["limit"]) < 9:
+            said["limit"] = int(said["limit"])
+        asked = validated(ReadyQuestion, said)
+        found = services.claimable_tasks(
+            actor=self.actor,
+            capabilities=asked.get("capability"),
+            phase=asked.get("phase"),
+            limit=asked["limit"],
+        )
+        rows = [{"score": round(value, 4), **TaskSerializer(task).data} for task, value in found]
+        return Response({"results": rows, "next": None})
+
+    @extend_schema(responses=TaskSerializer(many=True))
+    @action(detail=False, methods=["get"], url_path="timed-out")
+    def timed_out(self, request: Request) -> Response:
+        """Tasks that run longer than they may, the longest overdue first; up to 200."""
+        late = services.timed_out(team_id=self.actor.team_id)
+        return self._first(late.select_related("phase", "holder", "last_holder"))
+
+    @extend_schema(responses=TaskSerializer(many=True))
+    @action(detail=False, methods=["get"])
+    def cancellable(self, request: Request) -> Response:
+        """Open tasks that you may call off, newest first; up to 200."""
+        return self._first(services.cancellable_tasks(actor=self.actor))
+
+    def _first(self, rows: QuerySet[Task]) -> Response:
+        return Response({"results": TaskSerializer(rows[:200], many=True).data, "next": None})
+
+    @extend_schema(request=None, responses=CleanedUp)
+    @action(detail=False, methods=["post"], url_path="cleanup-timed-out")
+    def cleanup_timed_out(self, request: Request) -> Response:
+        """End what runs longer than it may, at once; needs level 3."""
+        return Response(services.clean_up_timed_out(actor=self.actor))
+
+    @extend_schema(request=SetTimeout, responses=TaskSerializer)
+    @action(detail=True, methods=["post"], url_path="set-timeout")
+    def set_timeout(self, request: Request, pk: UUID) -> Response:
+        """How long an open task may run, counted from its claim."""
+        body = validated(SetTimeout, request.data)
+        task = services.set_timeout(actor=self.actor, task_id=pk, **body)
+        return Response(TaskSerializer(task).data)
+
+    @extend_schema(responses=TimeoutAnswer)
+    @action(detail=True, methods=["get"], url_path="timeout-status")
+    def timeout_status(self, request: Request, pk: UUID) -> Response:
+        """How long a task may run, and how long it has."""
+        return Response(timeout_report(self._whole()))

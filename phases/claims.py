@@ -20,20 +20,17 @@ from guardian.models import uuid7
 from guardian.outbox import PRIORITY_WORDS, teller
 from guardian.prepared import run_prepared
 from guardian.redaction import redact_text
-from phases.claim_sql import (
-    BEAT,
-    CLAIM,
-    COMPLETE,
+from phases.claim_sql import BEAT, CLAIM, COMPLETE, FREE_DEPENDENTS, HAND_OVER, READY
+from phases.models import Task
+from phases.queue_sql import (
     FAULTS,
-    FREE_DEPENDENTS,
-    HAND_OVER,
     MORE_WAIT,
     OFFER,
     TELL_CREATED,
     TELL_READIED,
+    WEIGH_ANEW,
     WITHDRAW,
 )
-from phases.models import Task
 
 MAX_HELD = 10
 
@@ -94,6 +91,11 @@ def withdraw(task_ids: Iterable[UUID]) -> None:
     )
 
 
+def weigh_anew(*, workflow_id: UUID) -> None:
+    """After the weights of a workflow's score were changed."""
+    run_prepared(WEIGH_ANEW, {"workflow": workflow_id})
+
+
 def faults(*, limit: int) -> list[tuple[UUID, UUID]]:
     """Up to `limit` (task, its ticket) of which the queue does not tell the truth."""
     return [(row[0], row[1]) for row in run_prepared(FAULTS, {"limit": limit})]
@@ -144,6 +146,19 @@ def take(
     """
     arguments = _wanted(actor, want, exclude, checked=checked)
     return _answer(run_prepared(CLAIM, {**arguments, **teller(actor)}))
+
+
+def claimable(
+    *, actor: Actor, capabilities: list[str] | None, phase: str | None, limit: int
+) -> list[tuple[UUID, float]]:
+    """(task, score) of up to `limit` that a claim would find now, best first; nothing is taken.
+
+    Without capabilities: for whoever could do them.
+    """
+    want = Want(capabilities=[], phase=phase)
+    arguments = _wanted(actor, want, (), checked=True)
+    arguments |= {"capabilities": capabilities, "limit": limit}
+    return [(row[0], row[1]) for row in run_prepared(READY, arguments)]
 
 
 def finish(

@@ -73,7 +73,9 @@ class TaskNotClaimable(DomainError):
 
     code = "not_claimable"
     remedy = "Claim without an id for work that is ready; `waiting` says what this task waits for."
-    example = {"waiting": [{"code": "state", "detail": "“Look” is completed."}]}
+    example = {
+        "waiting": [{"code": "state", "detail": "“Look” is completed.", "refs": [], "until": None}]
+    }
 
 
 class NoCapableAgent(DomainError):

@@ -28,6 +28,7 @@ TASK_BLOCKED = "phases.task.blocked"  # ticket_id, blocked_reason
 TASK_UNBLOCKED = "phases.task.unblocked"  # ticket_id
 TASK_RETRIED = "phases.task.retried"  # ticket_id
 TASK_CANCELLED = "phases.task.cancelled"  # ticket_id
+TASK_TIMEOUT_SET = "phases.task.timeout_set"  # ticket_id
 TASK_DEPENDENCY_ADDED = "phases.task.dependency_added"  # ticket_id, depends_on
 TASK_DEPENDENCY_REMOVED = "phases.task.dependency_removed"  # ticket_id, depends_on
 TASK_REVIEW_REQUESTED = "phases.task.review_requested"  # ticket_id, fence, iteration, result

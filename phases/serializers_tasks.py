@@ -174,23 +174,25 @@ class CreatedTasks(serializers.Serializer[Any]):
     tasks = CreatedTask(many=True, help_text="In the order of the batch.")
 
 
-class DependencyOfTask(serializers.Serializer[Any]):
-    id = serializers.UUIDField(help_text="The other task's.")
-    ticket = serializers.UUIDField()
-    title = serializers.CharField()
-    status = serializers.CharField()
-    satisfied = serializers.BooleanField()
+class SetTimeout(StrictSerializer):
+    timeout_seconds = serializers.IntegerField(
+        min_value=1, max_value=86400, allow_null=True, help_text="From its claim; null: for ever."
+    )
 
 
-class DependencyReport(serializers.Serializer[Any]):
-    dependencies = DependencyOfTask(many=True, help_text="What it waits for.")
-    dependents = DependencyOfTask(many=True, help_text="What waits for it.")
-    deps_left = serializers.IntegerField()
+class ReadyQuestion(StrictSerializer):
+    phase = serializers.CharField(max_length=46, required=False)
+    capability = serializers.ListField(
+        child=serializers.CharField(max_length=64), required=False, max_length=100
+    )
+    limit = serializers.IntegerField(min_value=1, max_value=100, default=10)
 
 
-class CircularAnswer(serializers.Serializer[Any]):
-    circular = serializers.BooleanField()
-    cycle = serializers.ListField(child=serializers.UUIDField())
+class ReadyTaskAnswer(TaskSerializer):
+    score = serializers.FloatField(help_text="Of now; the highest is claimed first.")
+
+    class Meta(TaskSerializer.Meta):
+        fields = ["score", *TaskSerializer.Meta.fields]
 
 
 class GiveVerdict(StrictSerializer):

@@ -9,6 +9,9 @@ from guardian.error_book import blames_input, told
 from phases.errors import NoCapableAgent
 from phases.gates import Evaluation
 from phases.models import Phase, Task, Ticket
+from phases.waits import ESCALATED
+
+_UNDER_REVIEW = ("under_review", "validating")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +94,28 @@ def _tasks(
     if held is not None:
         return _held(held, now)
     for task in tasks:
-        if task.status == Task.Status.FAILED:
-            text = f"{task.title}: {task.error_message or 'it failed.'} Retry the task to go on."
-            return Why("bad", "Failed", text)
-        if task.status == Task.Status.BLOCKED:
-            return Why("bad", "Blocked", f"{task.title}: {task.blocked_reason}")
+        if stuck := _stuck(task):
+            return stuck
+    if reviewed := next((t for t in tasks if t.status in _UNDER_REVIEW), None):
+        looks = "is being looked at" if reviewed.status == "validating" else "waits for a reviewer"
+        return Why("warn", "Review", f"{reviewed.title} is handed in and {looks}.")
     waiting = next((t for t in tasks if t.status in {"pending", "needs_work"}), None)
     if waiting is None:
         return None
     return _stopped(waiting, stopped) if stopped else _waiting(ticket, waiting, now)
+
+
+def _stuck(task: Task) -> Why | None:
+    """What goes on only when somebody does something."""
+    if task.status == Task.Status.FAILED:
+        text = f"{task.title}: {task.error_message or 'it failed.'} Retry the task to go on."
+        return Why("bad", "Failed", text)
+    if (task.blocked_reason or "").startswith(ESCALATED):
+        said = (task.blocked_reason or "").removeprefix(f"{ESCALATED}: ")
+        return Why("bad", "Needs you", f"Decide about {task.title}: {said}")
+    if task.status == Task.Status.BLOCKED:
+        return Why("bad", "Blocked", f"{task.title}: {task.blocked_reason}")
+    return None
 
 
 def _stopped(task: Task, stop: Mapping[str, Any]) -> Why:
@@ -120,21 +136,6 @@ def _held(task: Task, now: datetime) -> Why:
         return Why("warn", "Stopping", f"{name} was asked to stop: {task.cancel_reason}")
     note = f": {task.note}" if task.note else "."
     return Why("info", "Working", f"{name} is at “{task.title}”{note}")
-
-
-def not_claimable(task: Task, *, capabilities: list[str], now: datetime) -> list[dict[str, str]]:
-    """What a task waits for that cannot be claimed, for programs: [{code, detail}]."""
-    ticket = task.ticket
-    if task.status not in {Task.Status.PENDING, Task.Status.NEEDS_WORK}:
-        state = task.get_status_display().lower()
-        return [{"code": "state", "detail": f"“{task.title}” is {state}."}]
-    if not ticket.is_open or ticket.is_blocked:
-        state = "blocked" if ticket.is_blocked else ticket.get_status_display().lower()
-        return [{"code": f"ticket_{state}", "detail": f"Its ticket is {state}."}]
-    if lacking := sorted(set(task.required_capabilities) - set(capabilities)):
-        text = f"It needs {', '.join(lacking)}, which this claim does not offer."
-        return [{"code": NoCapableAgent.code, "detail": text}]
-    return [{"code": task.dispatch_note or "waiting", "detail": _waiting(ticket, task, now).text}]
 
 
 def _waiting(ticket: Ticket, task: Task, now: datetime) -> Why:

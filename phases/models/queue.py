@@ -34,14 +34,20 @@ class ReadyTask(models.Model):
     # Sent back by a review: who did it first has it alone until then.
     reserved_for = models.UUIDField(null=True, blank=True)
     reserved_until = models.DateTimeField(null=True, blank=True)
-    # Weights of its workflow's score, in the order of `claim_sql`; null: those of Lemnos.
+    # Weights of its workflow's score, in the order of `scoring.Weights`; null: those of Lemnos.
     weights = ArrayField(models.FloatField(), null=True, blank=True)
 
     class Meta:
         indexes = [
             models.Index(
                 name="ready_heads", fields=["team", "capability_key", "priority", "ready_at"]
-            )
+            ),
+            # Few have one: the nearest are found without reading the others.
+            models.Index(
+                name="ready_deadlines",
+                fields=["team", "capability_key", "deadline"],
+                condition=Q(deadline__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ from phases.services.approvals import (
 from phases.services.batches import NewTask, create_tasks
 from phases.services.board import advance_ticket, move_card, set_card_facts
 from phases.services.board_bulk import CardMove, move_cards
-from phases.services.cancels import cancel_task
+from phases.services.cancels import cancel_task, cancellable_tasks
 from phases.services.dependencies import add_dependencies, circle_with, remove_dependency
 from phases.services.endings import (
     HandedOver,
@@ -25,10 +25,12 @@ from phases.services.leases import claim_tasks, extend_lease, tell_resumed
 from phases.services.moves import transition
 from phases.services.queue import (
     Ready,
+    claimable_tasks,
     note_why_waiting,
     ready_tasks,
     teams_with_work,
     waiting_without_agent,
+    weigh_anew,
 )
 from phases.services.restarts import reopen_ticket
 from phases.services.retries import retry_task, retry_ticket
@@ -42,6 +44,7 @@ from phases.services.reviews import (
 from phases.services.sweep import handle_final_task, heal_queue, sweep_leases
 from phases.services.tasks import create_task, settle_dependencies, start_ticket
 from phases.services.tickets import cancel_ticket, fail_ticket, open_ticket, update_ticket
+from phases.services.timeouts import clean_up_timed_out, set_timeout, timed_out
 from phases.services.waiting import admit_queued, retry_moves
 from phases.services.workflows import import_workflow, seed_team
 
@@ -57,8 +60,11 @@ __all__ = [
     "approve_ticket",
     "cancel_task",
     "cancel_ticket",
+    "cancellable_tasks",
     "circle_with",
     "claim_tasks",
+    "claimable_tasks",
+    "clean_up_timed_out",
     "complete_and_claim",
     "complete_task",
     "create_task",
@@ -90,6 +96,7 @@ __all__ = [
     "retry_ticket",
     "seed_team",
     "set_card_facts",
+    "set_timeout",
     "settle_dependencies",
     "start_review",
     "start_ticket",
@@ -97,9 +104,11 @@ __all__ = [
     "sweep_reviews",
     "teams_with_work",
     "tell_resumed",
+    "timed_out",
     "transition",
     "update_ticket",
     "validate_gate",
     "verify_artifact",
     "waiting_without_agent",
+    "weigh_anew",
 ]

@@ -4,6 +4,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from guardian.authority import MONITOR, Actor, require_level
@@ -41,6 +42,14 @@ def cancel_task(*, actor: Actor, task_id: UUID, reason: str, grace_seconds: int 
     claims.withdraw([task.pk])
     cancel_now(task, actor=actor, reason=reason)
     return task
+
+
+def cancellable_tasks(*, actor: Actor) -> QuerySet[Task]:
+    """Open tasks that `cancel_task` would take from this actor, newest first."""
+    rows = Task.objects.still_open().for_team(actor.team_id)
+    if actor.authority < MONITOR:
+        rows = rows.filter(ticket__created_by=actor.id)
+    return rows.select_related("phase", "holder", "last_holder").order_by("-id")
 
 
 def cancel_open_tasks(

@@ -12,10 +12,11 @@ from phases.errors import DependenciesFixed, DependencyCycle
 from phases.models import Task, TaskDependency
 from phases.models.task import WAITING
 from phases.part import require_part
-from phases.services.dependents import DEPENDENCY_FAILED, settle_blocks
+from phases.services.dependents import settle_blocks
 from phases.services.edges import circle, lock_edges, originals
 from phases.services.locking import locked_tasks
 from phases.services.tasks import make_ready
+from phases.waits import DEPENDENCY_FAILED
 
 
 def _task(actor: Actor, task_id: UUID) -> Task:

@@ -7,8 +7,8 @@ from guardian.outbox import emit
 from phases import claims, events
 from phases.models import Task, TaskDependency
 from phases.services.locking import locked_tasks
+from phases.waits import DEPENDENCY_FAILED
 
-DEPENDENCY_FAILED = "dependency_failed"
 _ENDED_BADLY = (Task.Status.FAILED, Task.Status.CANCELLED)
 _WAITING = (Task.Status.PENDING, Task.Status.NEEDS_WORK)
 

@@ -19,7 +19,7 @@ from phases.claim_sql import HEADS
 from phases.claims import Taken, Want
 from phases.errors import TaskNotClaimable, TooManyLeases
 from phases.models import Task
-from phases.why import not_claimable
+from phases.waits import waiting_for
 
 # What a run may cost when nothing is known: 5,000 tokens, half and half, default price, times 1.2.
 DEFAULT_ESTIMATE = Decimal("0.054")
@@ -101,11 +101,13 @@ def _claim(actor: Actor, want: Want) -> list[Claimed]:
     return claimed
 
 
-def _waiting(want: Want) -> list[dict[str, str]]:
-    task = Task.objects.select_related("ticket__phase__next_column", "ticket__column")
-    return not_claimable(
-        task.get(pk=want.task_id), capabilities=want.capabilities, now=timezone.now()
+def _waiting(want: Want) -> list[dict[str, Any]]:
+    rows = Task.objects.select_related(
+        "phase", "ticket__phase__next_column", "ticket__column", "last_holder"
     )
+    task, now = rows.get(pk=want.task_id), timezone.now()
+    found = waiting_for(task, now=now, capabilities=want.capabilities)
+    return [wait.as_dict() for wait in found]
 
 
 def refuse(answer: claims.Answer) -> None:

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from guardian.authority import Actor
+from phases import claims
 from phases.errors import NoCapableAgent
 from phases.models import ReadyTask, Task
 
@@ -58,6 +61,29 @@ def ready_tasks(
         )
         for r in rows.select_related("task").order_by("priority", "ready_at")[:limit]
     ]
+
+
+@transaction.atomic
+def weigh_anew(*, workflow_id: UUID) -> None:
+    """Let waiting tasks be ordered by the weights that their workflow has now."""
+    claims.weigh_anew(workflow_id=workflow_id)
+
+
+def claimable_tasks(
+    *,
+    actor: Actor,
+    capabilities: list[str] | None = None,
+    phase: str | None = None,
+    limit: int = 10,
+) -> list[tuple[Task, float]]:
+    """(task, score) of what a claim would find now, best first; nothing is taken.
+
+    Without capabilities: for whoever could do them. Budgets and locks are asked by the claim.
+    """
+    found = claims.claimable(actor=actor, capabilities=capabilities, phase=phase, limit=limit)
+    rows = Task.objects.select_related("phase", "holder", "last_holder")
+    tasks = rows.in_bulk([pk for pk, _ in found])
+    return [(tasks[pk], score) for pk, score in found if pk in tasks]
 
 
 def teams_with_work() -> list[UUID]:

@@ -12,10 +12,10 @@ from guardian.errors import NotFound
 from guardian.ledger import told_of
 from guardian.models import Event, ResourceLock
 from phases import events
-from phases.claim_sql import WEIGHTS
 from phases.claims import Taken
 from phases.errors import CancelRequested
-from phases.models import Task, TaskDependency
+from phases.models import Task
+from phases.reports import score_at
 from phases.services.leases import Claimed, lease_lost
 from phases.services.submissions import submitted_before
 
@@ -60,7 +60,7 @@ def handed_over_before(*, actor: Actor, before: Before) -> list[Claimed]:
     """
     if before.event is None or not before.event.request_id:
         return []
-    waiting = Task.objects.select_related("ticket").filter(
+    waiting = Task.objects.select_related("ticket__workflow").filter(
         team=actor.team,
         holder=actor.user,
         status=Task.Status.ASSIGNED,
@@ -91,25 +91,6 @@ def _again(task: Task) -> Claimed:
         task_type=task.task_type,
         title=task.title,
         lease_expires_at=task.lease_expires_at,
-        score=_score(task),
+        score=score_at(task, now=task.claimed_at or timezone.now()).value,
     )
     return Claimed(taken, list(locks))
-
-
-def _score(task: Task) -> float:
-    """The score its claim had, by the same formula as of the same moment."""
-    claimed_at = task.claimed_at or timezone.now()
-    waited = (claimed_at - (task.ready_at or claimed_at)).total_seconds()
-    deadline = task.deadline or task.ticket.deadline
-    left = (deadline - claimed_at).total_seconds() if deadline else None
-    blockers = TaskDependency.objects.filter(depends_on=task, satisfied=False).count()
-    tries_left = max(0, task.max_retries - task.retry_count)
-    parts = {
-        "priority": (1, 0.75, 0.5, 0.25)[task.priority - 1],
-        "age": min(1, waited / 3600),
-        "deadline": 0 if left is None else max(0, min(1, 1 - left / 900)),
-        "blockers": min(1, blockers / 10),
-        "retry": tries_left / task.max_retries if task.max_retries else 0,
-    }
-    urgency = 1.25 if left is not None and left <= 900 else 1
-    return urgency * sum(WEIGHTS[name] * part for name, part in parts.items())

@@ -15,10 +15,9 @@ from phases import claims, events
 from phases.errors import ReviewLost, ReviewTaken
 from phases.models import Review, Task
 from phases.services.tasks import make_ready
+from phases.waits import ESCALATED
 
 LEASE_SECONDS = 600
-# Begins the reason for which a task stands blocked until a person decides.
-ESCALATED = "review_escalated"
 
 
 def _locked(actor: Actor, task_id: UUID, iteration: int | None = None) -> tuple[Task, Review]:

@@ -4,7 +4,6 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -13,21 +12,13 @@ from guardian.outbox import emit
 from phases import claims, events
 from phases.models import Task, Ticket
 from phases.services.dependents import dependents_of, settle_blocks
-from phases.services.endings import cancel_now, end_attempt, end_task
+from phases.services.endings import cancel_now, end_attempt
 from phases.services.locking import locked_tasks
+from phases.services.settling import end_task
 from phases.services.tasks import make_ready
+from phases.services.timeouts import time_out, timed_out
 
 LOST_LEASES_UNTIL_FAILED = 3
-
-# NULL, and so never due, where nobody claimed it or it may run for ever.
-_TIMES_OUT_AT = ExpressionWrapper(
-    F("claimed_at")
-    + ExpressionWrapper(
-        F("timeout_seconds") * Value(timedelta(seconds=1), output_field=DurationField()),
-        output_field=DurationField(),
-    ),
-    output_field=DateTimeField(),
-)
 
 
 @transaction.atomic
@@ -52,16 +43,9 @@ def sweep_leases(*, limit: int = 200) -> int:
     )
     for task in overdue:
         cancel_now(task, actor=None, reason=task.cancel_reason)
-    late = list(
-        Task.objects.select_for_update(skip_locked=True)
-        .held()
-        .annotate(times_out_at=_TIMES_OUT_AT)
-        .filter(times_out_at__lte=Now())
-        .order_by("times_out_at")[:limit]
-    )
+    late = list(timed_out().select_for_update(skip_locked=True)[:limit])
     for task in late:
-        message = f"It ran longer than its {task.timeout_seconds} seconds."
-        end_attempt(task, code="timeout", message=message, permanent=False)
+        time_out(task)
     return len(silent) + len(overdue) + len(late)
 
 

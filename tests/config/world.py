@@ -184,6 +184,7 @@ def bodies(made: World) -> dict[str, Any]:
         "post /api/v1/tasks/{id}/cancel": why,
         "post /api/v1/tasks/{id}/retry": why,
         "post /api/v1/tasks/{id}/reviews/{iteration}/verdict": {"passed": True},
+        "post /api/v1/tasks/{id}/set-timeout": {"timeout_seconds": 60},
         "post /api/v1/tasks/{id}/decide": {"decision": "completed", **why},
         "post /api/v1/tasks/{id}/heartbeat": {"fence": fence},
         "post /api/v1/tasks/{id}/complete": {"fence": fence, "result": {"summary": "done"}},
