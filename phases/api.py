@@ -12,7 +12,7 @@ from guardian import errors
 from guardian.http import TeamViewSet, etag_of, validated
 from phases import services
 from phases.answers import GateAnswer, GateStatusAnswer, TransitionAnswer
-from phases.api_tickets import RELATED, TicketEnds, TicketReading, ticket_response
+from phases.api_tickets import RELATED, TicketEnds, TicketReading, TicketWork, ticket_response
 from phases.models import Ticket, Workflow
 from phases.serializers import (
     ArtifactCreate,
@@ -30,7 +30,7 @@ from phases.serializers import (
 from phases.targets import targets
 
 
-class TicketViewSet(TicketReading, TicketEnds):
+class TicketViewSet(TicketReading, TicketEnds, TicketWork):
     """Tickets and what happens to them."""
 
     queryset = Ticket.objects.select_related(*RELATED)
@@ -38,6 +38,7 @@ class TicketViewSet(TicketReading, TicketEnds):
     scopes = {
         **TicketReading.reading_scopes,
         **TicketEnds.end_scopes,
+        **TicketWork.work_scopes,
         "list": "tickets:read",
         "retrieve": "tickets:read",
         "create": "tickets:write",

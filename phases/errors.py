@@ -26,6 +26,13 @@ class ApprovalRequired(DomainError):
     example = {"approval_status": "pending_review"}
 
 
+class NoResultWanted(DomainError):
+    """The workflow of this ticket looks for no result."""
+
+    code = "no_result_wanted"
+    remedy = "Complete your task with what you found; or let its workflow say `has_result: true`."
+
+
 class WipExceeded(DomainError):
     """The column is full."""
 

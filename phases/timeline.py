@@ -1,14 +1,22 @@
 """What happened to a ticket, as sentences: newest first."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import CharField, Q, QuerySet
+from django.db.models.functions import Cast
 
 from guardian.models import Event
 from phases import events
-from phases.models import PhaseGateArtifact, PhaseGateResult, Task, Ticket
+from phases.models import (
+    PhaseGateArtifact,
+    PhaseGateResult,
+    Task,
+    TaskDiscovery,
+    Ticket,
+    WorkflowResult,
+)
 
 SHOWN = 80
 REPLACED_SHOWN = 500
@@ -19,7 +27,7 @@ _NAMES = {"admitted_at": "place in the column", "card_facts": "facts"}
 def timeline(ticket: Ticket, tasks: list[Task]) -> list[dict[str, Any]]:
     """[{at, who, kind, text, detail, tone}], at most 80."""
     titles = {str(task.pk): task.title for task in tasks}
-    names = {phase.key: phase.name for phase in ticket.workflow.phases.all()}
+    names = _phase_names(ticket)
     artifacts = PhaseGateArtifact.objects.filter(ticket=ticket).values_list("pk", flat=True)
     gates = PhaseGateResult.objects.filter(ticket=ticket).values_list("pk", flat=True)
     rows = (
@@ -35,6 +43,53 @@ def timeline(ticket: Ticket, tasks: list[Task]) -> list[dict[str, Any]]:
         .order_by("-created_at", "-id")[:SHOWN]
     )
     return [row for event in rows if (row := _row(event, titles, names)) is not None]
+
+
+def events_of(ticket: Ticket) -> QuerySet[Event]:
+    """All that was told of a ticket, its tasks, evidence, gates, discoveries and results."""
+    own = [
+        Ticket.objects.filter(pk=ticket.pk),
+        Task.objects.filter(ticket=ticket),
+        PhaseGateArtifact.objects.filter(ticket=ticket),
+        PhaseGateResult.objects.filter(ticket=ticket),
+        TaskDiscovery.objects.filter(source_task__ticket=ticket),
+        WorkflowResult.objects.filter(ticket=ticket),
+    ]
+    first, *others = (rows.order_by().values_list(Cast("pk", CharField())) for rows in own)
+    return Event.objects.filter(
+        team_id=ticket.team_id, subject_id__in=first.union(*others, all=True)
+    ).select_related("actor")
+
+
+def told(ticket: Ticket, rows: Sequence[Event]) -> list[dict[str, Any]]:
+    """These events of a ticket, each with the sentence that the page shows for it."""
+    ids = [row.subject_id for row in rows if row.subject_label == "phases.task"]
+    tasks = Task.objects.filter(ticket=ticket, pk__in=ids).values_list("pk", "title")
+    titles, names = {str(pk): title for pk, title in tasks}, _phase_names(ticket)
+    return [_told(row, titles, names) for row in rows]
+
+
+def _told(event: Event, titles: dict[str, str], names: dict[str, str]) -> dict[str, Any]:
+    text, detail, tone = _words(event, titles.get(event.subject_id, "a task"), names)
+    who = event.actor
+    return {
+        "id": str(event.pk),
+        "seq": event.seq,
+        "kind": event.kind,
+        "alias": event.alias,
+        "at": event.created_at,
+        "actor": None if who is None else {"id": str(who.pk), "name": who.name, "kind": who.kind},
+        "subject": {"label": event.subject_label, "id": event.subject_id},
+        "text": text,
+        "detail": detail,
+        "tone": tone,
+        "reason": event.reason,
+        "data": event.data,
+    }
+
+
+def _phase_names(ticket: Ticket) -> dict[str, str]:
+    return {phase.key: phase.name for phase in ticket.workflow.phases.all()}
 
 
 def ended(ticket: Ticket) -> str:
@@ -137,11 +192,18 @@ def _attached(event: Event, _: dict[str, str]) -> tuple[str, str, str]:
     return f"attached {kind},", seen.get(str(event.data.get("origin")), "reported"), ""
 
 
+def _decided(event: Event, _: dict[str, str]) -> tuple[str, str, str]:
+    good = event.data.get("verdict") == "validated"
+    return f"{'validated' if good else 'rejected'} the result:", event.reason, "ok" if good else ""
+
+
 def _moved(event: Event, names: dict[str, str]) -> tuple[str, str, str]:
     source = names.get(str(event.data.get("from_phase")), "")
     target = names.get(str(event.data.get("to_phase")), "")
     if event.data.get("move") == "block":
         return f"blocked it in {source}", event.reason, "bad"
+    if event.data.get("move") == "result":
+        return f"ended it from {source}: its result is found", event.reason, "ok"
     if event.data.get("move") == "restart":
         return f"sent it from {source} back to {target}", "", ""
     by_itself = event.data.get("via") == "auto"
@@ -161,6 +223,7 @@ _SIMPLE: dict[str, tuple[str, str, str]] = {
     events.TICKET_REJECTED: ("did not approve this ticket", "", "bad"),
     events.TICKET_APPROVAL_TIMED_OUT: ("put it aside: nobody answered in time", "", "warn"),
     events.TICKET_REOPENED: ("reopened this ticket", "", ""),
+    events.RESULT_SUBMITTED: ("handed in a result:", "summary", ""),
     events.TASK_CREATED: ("added the task {task}", "", ""),
     events.TASK_CLAIMED: ("took {task}", "", ""),
     events.TASK_COMPLETED: ("completed {task}", "", "ok"),
@@ -180,6 +243,7 @@ _TOLD: dict[str, Callable[[Event, dict[str, str]], tuple[str, str, str]]] = {
     events.TICKET_UPDATED: _updated,
     events.TICKET_RESTARTED: _restarted,
     events.TICKET_WAITS: _waits,
+    events.RESULT_DECIDED: _decided,
     events.GATE_EVALUATED: _asked,
     events.ARTIFACT_ADDED: _attached,
 }

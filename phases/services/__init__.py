@@ -33,6 +33,7 @@ from phases.services.queue import (
     weigh_anew,
 )
 from phases.services.restarts import reopen_ticket
+from phases.services.results import decide_result, generate_tasks, submit_result
 from phases.services.retries import retry_task, retry_ticket
 from phases.services.reviews import (
     decide_review,
@@ -69,11 +70,13 @@ __all__ = [
     "complete_task",
     "create_task",
     "create_tasks",
+    "decide_result",
     "decide_review",
     "extend_lease",
     "fail_task",
     "fail_ticket",
     "feedback_of",
+    "generate_tasks",
     "give_verdict",
     "handle_final_task",
     "heal_queue",
@@ -100,6 +103,7 @@ __all__ = [
     "settle_dependencies",
     "start_review",
     "start_ticket",
+    "submit_result",
     "sweep_leases",
     "sweep_reviews",
     "teams_with_work",

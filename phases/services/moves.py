@@ -151,7 +151,7 @@ def _move(
     if target.kind == Phase.Kind.DONE:
         _check_no_open_tasks(ticket)
     old_column = columns[ticket.column_id]
-    _write_move(
+    write_move(
         actor=actor,
         ticket=ticket,
         target=target,
@@ -220,7 +220,7 @@ def _check_no_open_tasks(ticket: Ticket) -> None:
         raise OpenTasks(f"{count} tasks of this ticket are still open.", open=count)
 
 
-def _write_move(
+def write_move(
     *,
     actor: Actor,
     ticket: Ticket,
