@@ -14,6 +14,7 @@ from pydantic import (
 
 from guardian import strict_yaml
 from guardian.strict_yaml import YamlInvalid
+from phases.gate_kinds import PARAMETERS
 
 LIMIT_BYTES = 1024 * 1024
 
@@ -43,39 +44,19 @@ class EntryTask(_Strict):
     timeout_seconds: int | None = Field(default=None, ge=1, le=86400)
 
 
-class Rules(_Strict):
-    """What is asked of an artifact's content."""
-
-    min_length: int | None = Field(default=None, ge=1)
-    sections: list[str] | None = None
-    equals: dict[str, Any] | None = None
-    min: dict[str, int | float] | None = None
-    max: dict[str, int | float] | None = None
-    all_passed: Literal[True] | None = None
-    present: Literal[True] | list[str] | None = None
-
-
-class ArtifactParameters(_Strict):
-    """`observed` asks for evidence that our own run recorded, also where the text itself shows."""
-
-    artifact_type: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    rules: Rules = Rules()
-    observed: bool = False
-
-
-class NoParameters(_Strict):
-    """This kind of gate takes none."""
-
-
-_PARAMETERS: dict[str, type[_Strict]] = {
-    "artifact": ArtifactParameters,
-    "tasks_completed": NoParameters,
-}
-
-
 class Gate(_Strict):
-    key: str
-    kind: Literal["artifact", "tasks_completed"]
+    key: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    kind: Literal[
+        "artifact",
+        "tasks_completed",
+        "file_exists",
+        "file_contains",
+        "command_success",
+        "tests_pass",
+        "metric",
+        "manual",
+        "review",
+    ]
     parameters: dict[str, Any] = {}
     min_evidence: Literal["reported", "verified"] = "verified"
     required: bool = True
@@ -83,8 +64,8 @@ class Gate(_Strict):
     @field_validator("parameters")
     @classmethod
     def parameters_fit_the_kind(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        if info.data.get("kind") in _PARAMETERS:
-            _PARAMETERS[info.data["kind"]].model_validate(value)
+        if info.data.get("kind") in PARAMETERS:
+            PARAMETERS[info.data["kind"]].model_validate(value)
         return value
 
 
