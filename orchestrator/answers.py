@@ -28,6 +28,11 @@ class LockOfClaim(serializers.Serializer[None]):
     token = serializers.IntegerField(help_text="The lock's own fence.")
 
 
+class DependencyOfClaim(serializers.Serializer[None]):
+    id = serializers.UUIDField()
+    summary = serializers.CharField(help_text="What its result says, at most 500 characters.")
+
+
 class ClaimedTask(serializers.Serializer[None]):
     id = serializers.UUIDField()
     status = serializers.CharField()
@@ -43,6 +48,10 @@ class ClaimedTask(serializers.Serializer[None]):
     context = serializers.DictField()  # type: ignore[assignment]  # hides the base's attribute
     context_summary = serializers.CharField()
     locks = LockOfClaim(many=True)
+    dependencies = DependencyOfClaim(many=True, help_text="What it waited for.")
+    budget_left = serializers.CharField(
+        allow_null=True, help_text="US dollars of the tightest budget; null: nothing limits it."
+    )
     feedback = serializers.CharField(allow_null=True, help_text="What a review asked for.")
     memory = serializers.DictField(help_text="Similar past work, with what went wrong before.")
 

@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from guardian.authority import Actor
 from guardian.http import TeamView, actor_of, once, validated
 from memory import services as memory
 from orchestrator.answers import (
@@ -25,7 +26,7 @@ from phases.models import Task
 RETRY_AFTER_SECONDS = 5
 
 
-def _claimed(claim: Any, lease_seconds: int) -> dict[str, Any]:
+def _claimed(claim: Any, lease_seconds: int, actor: Actor) -> dict[str, Any]:
     task = claim.task
     phase = task.phase
     return {
@@ -60,6 +61,8 @@ def _claimed(claim: Any, lease_seconds: int) -> dict[str, Any]:
             }
             for lock in claim.locks
         ],
+        "dependencies": phases.results_before(task=task),
+        "budget_left": phases.budget_left(actor=actor, task=task),
         "feedback": phases.feedback_of(task=task),
     }
 
@@ -80,7 +83,7 @@ class ClaimView(TeamView):
             claims = phases.claim_tasks(actor=actor, **body)
             return Response(
                 {
-                    "tasks": [_claimed(claim, body["lease_seconds"]) for claim in claims],
+                    "tasks": [_claimed(claim, body["lease_seconds"], actor) for claim in claims],
                     "retry_after_seconds": RETRY_AFTER_SECONDS,
                 }
             )
@@ -103,7 +106,9 @@ class ClaimOneView(TeamView):
 
         def claim() -> Response:
             claims = phases.claim_tasks(actor=actor, task_id=pk, **body)
-            return Response({"tasks": [_claimed(claim, body["lease_seconds"]) for claim in claims]})
+            return Response(
+                {"tasks": [_claimed(claim, body["lease_seconds"], actor) for claim in claims]}
+            )
 
         answer = once(self, request, claim)
         return _remembering(actor.team_id, answer, answer.data)
@@ -188,7 +193,9 @@ class CompleteView(TeamView):
                     "status": over.status,
                     "unblocked": [str(u) for u in over.unblocked],
                     "next": {
-                        "tasks": [_claimed(claim, want["lease_seconds"]) for claim in over.claimed],
+                        "tasks": [
+                            _claimed(claim, want["lease_seconds"], actor) for claim in over.claimed
+                        ],
                         "retry_after_seconds": RETRY_AFTER_SECONDS,
                         "refused": refused and {"code": refused.code, "detail": refused.detail},
                     },

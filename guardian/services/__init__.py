@@ -37,6 +37,7 @@ from guardian.services.lock_status import (
 from guardian.services.locks import acquire_lock, acquire_locks
 from guardian.services.money import (
     PurseBusyError,
+    budget_left,
     charge,
     check_budget,
     reserve_budget,
@@ -118,6 +119,7 @@ __all__ = [
     "authenticate_token",
     "begin_periods",
     "break_lock",
+    "budget_left",
     "build_first_pack",
     "call_courier_again",
     "cancel_job",

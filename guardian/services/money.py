@@ -118,6 +118,13 @@ def check_budget(
     }
 
 
+def budget_left(*, team: Team, scopes: dict[str, str]) -> Decimal | None:
+    """What the tightest budget over these scopes leaves, in usd; None where nothing limits them."""
+    budgets = _wanted(team, scopes)
+    left = [b.limit - b.reserved - (0 if is_over(b) else b.spent) for b in budgets]
+    return max(Decimal(0), min(left)) if left else None
+
+
 @transaction.atomic
 def charge(
     *,

@@ -10,6 +10,7 @@ from phases.services.batches import NewTask, create_tasks
 from phases.services.board import advance_ticket, move_card, set_card_facts
 from phases.services.board_bulk import CardMove, move_cards
 from phases.services.cancels import cancel_task, cancellable_tasks
+from phases.services.claim_facts import budget_left, results_before
 from phases.services.dependencies import add_dependencies, circle_with, remove_dependency
 from phases.services.endings import (
     HandedOver,
@@ -59,6 +60,7 @@ __all__ = [
     "admit_queued",
     "advance_ticket",
     "approve_ticket",
+    "budget_left",
     "cancel_task",
     "cancel_ticket",
     "cancellable_tasks",
@@ -94,6 +96,7 @@ __all__ = [
     "remove_dependency",
     "reopen_ticket",
     "resubmit_ticket",
+    "results_before",
     "retry_moves",
     "retry_task",
     "retry_ticket",

@@ -14,7 +14,7 @@ from guardian.errors import DomainError, IllegalTransition, KillSwitchOn, NotFou
 from guardian.outbox import emit
 from phases import claims, events
 from phases.errors import CompletedBefore, TooManyLeases
-from phases.models import Task
+from phases.models import Phase, Task
 from phases.results import check_result
 from phases.services.leases import Claimed, claim_tasks, lease_lost, tokens
 from phases.services.repeats import completed_before, handed_over_before
@@ -22,7 +22,9 @@ from phases.services.settling import end_open_review, end_task
 from phases.services.submissions import submit
 from phases.services.tasks import make_ready
 
-# Texts that mean another try would end the same way.
+# Texts that mean another try would end the same way; a phase may bring its own list, in its
+# configuration under this key.
+OWN_WORDS = "permanent_errors"
 PERMANENT_WORDS = (
     "permission denied",
     "unauthorized",
@@ -179,14 +181,20 @@ def fail_task(
     if task.cancel_deadline is not None:
         cancel_now(task, actor=actor, reason=task.cancel_reason)
         return task
-    final = permanent if permanent is not None else _sounds_permanent(message)
+    final = permanent if permanent is not None else _sounds_permanent(message, task.phase)
     end_attempt(task, code=code, message=message, permanent=final, after=retry_after_seconds)
     return task
 
 
-def _sounds_permanent(message: str) -> bool:
+def _sounds_permanent(message: str, phase: Phase) -> bool:
+    own = phase.configuration.get(OWN_WORDS)
+    words = PERMANENT_WORDS if not isinstance(own, list) else [w for w in own if _is_word(w)]
     text = message.lower()
-    return any(word in text for word in PERMANENT_WORDS)
+    return any(word.strip().lower() in text for word in words)
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def end_attempt(

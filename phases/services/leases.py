@@ -13,6 +13,7 @@ from guardian import metrics
 from guardian import services as guardian
 from guardian.authority import Actor
 from guardian.errors import DomainError, KillSwitchOn, LeaseLost, NotFound
+from guardian.ledger import told_of
 from guardian.outbox import emit
 from phases import claims, events
 from phases.claim_sql import HEADS
@@ -235,9 +236,22 @@ def lease_lost(*, actor: Actor, task_id: UUID) -> DomainError:
     said = f"Your task is at fence {task.fence}; this call brought another." if yours else None
     if not task.is_open:
         said = f"This task is {task.status} already: nothing more is taken for it."
+    why = None if yours else _taken_away(actor, task)
     return LeaseLost(
         said,
         holder=holder,
         current_fence=task.fence,
         lease_expires_at=until.isoformat() if until else None,
+        **({} if why is None else {"cancel": {"reason": why}}),
     )
+
+
+def _taken_away(actor: Actor, task: Task) -> str | None:
+    """Why somebody else called it off or took it back from the actor, who held it last."""
+    if task.last_holder_id != actor.id:
+        return None
+    if task.status == Task.Status.CANCELLED:
+        return task.cancel_reason
+    told = told_of(team_id=task.team_id, kind=events.TASK_RELEASED, subject_ids=[task.pk])
+    taken_back = told and told[-1].actor_id != actor.id and task.holder_id is None
+    return told[-1].reason if taken_back else None
