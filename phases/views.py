@@ -6,6 +6,8 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
@@ -15,7 +17,7 @@ from django.views.decorators.http import require_safe
 from guardian.authority import GUARDIAN, Actor, may, require_scope
 from guardian.errors import DomainError
 from guardian.http import session_actor
-from guardian.models import Team, User
+from guardian.models import ApiToken, Team, User
 from phases import board
 from phases.models import Phase, Ticket, Workflow
 from phases.panel import panel
@@ -33,7 +35,7 @@ MODULES = [
     for name in (
         "dom", "api", "say", "store", "cards", "filters", "live", "move", "drag", "archive",
         "create", "replace", "acts", "panel", "keys", "select", "views", "table", "graph",
-        "palette",
+        "connect", "palette",
     )
 ]  # fmt: skip
 
@@ -87,7 +89,7 @@ def page(
         return _fragment(request, opened)
     if request.session.get("board") != flow.key:
         request.session["board"] = flow.key
-    snapshot = board.snapshot(flow)
+    snapshot, people = board.snapshot(flow), _people(actor)
     phases = list(flow.phases.select_related("column", "next_column").order_by("sequence_order"))
     first = next(phase for phase in phases if phase.key == flow.initial_phase)
     return render(
@@ -107,9 +109,11 @@ def page(
                 "me": _me(actor),
                 "label": "LEM",
                 "start": first.column.key,
+                "people": people,
                 "initial": flow.initial_phase,
             },
-            "people": _people(actor),
+            "people": people,
+            "may_connect": actor.has_scope("tokens:self") and actor.has_scope("tasks:work"),
             "first_phases": _first_phases(phases, first, actor),
             "asks_source": flow.asks_source,
             "weak_isolation": settings.UNTRUSTED_LEVEL
@@ -175,11 +179,16 @@ def _first_phases(phases: list[Phase], first: Phase, actor: Actor) -> list[Phase
     return [p for p in phases if p.kind == Phase.Kind.WORK and p.sequence_order <= last]
 
 
-def _people(actor: Actor) -> list[dict[str, str]]:
-    """Whom a ticket can be given to."""
+def _people(actor: Actor) -> list[dict[str, Any]]:
+    """Whom a ticket can be given to, and whether they have a token that is valid."""
     members = User.objects.filter(memberships__team=actor.team, is_active=True)
-    rows = members.exclude(kind=User.Kind.SERVICE).order_by("kind", "username")[:200]
-    return [{"id": str(row.pk), "name": row.name, "kind": row.kind} for row in rows]
+    valid = ApiToken.objects.filter(user=OuterRef("pk"), team=actor.team, revoked_at=None)
+    unexpired = valid.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
+    rows = members.exclude(kind=User.Kind.SERVICE).annotate(connected=Exists(unexpired))
+    return [
+        {"id": str(row.pk), "name": row.name, "kind": row.kind, "connected": row.connected}
+        for row in rows.order_by("kind", "username")[:200]
+    ]
 
 
 def _me(actor: Actor) -> dict[str, Any]:

@@ -33,6 +33,7 @@ LONG_FILES = {
     "tools/api.py": "all routes of files, tools, runs and the sandbox",
     "guardian/errors.py": "one catalogue: what is refused, and what helps",
     "phases/admin.py": "one admin per model of phases",
+    "config/settings.py": "one list of settings",
     "tools/services/executions.py": "every edge of one state machine",
     "tools/sandbox/supervisor.py": "a stand-alone script: it runs where nothing can be imported",
 }

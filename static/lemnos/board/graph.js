@@ -5,7 +5,8 @@ import { call } from "./api.js";
 import { announce } from "./say.js";
 
 const SPACE = "http://www.w3.org/2000/svg";
-const [WIDE, HIGH, GAP_X, GAP_Y] = [190, 52, 70, 18];
+const [WIDE, HIGH, GAP_X, GAP_Y, HEAD] = [190, 50, 56, 10, 26];
+const OVER = new Set(["cancelled", "duplicated"]); // drawn only where something is tied to them
 const WORDS = { pending: "waiting", assigned: "taken", running: "running", completed: "completed", under_review: "under review", validating: "in review", needs_work: "sent back", blocked: "blocked", failed: "failed", cancelled: "cancelled", duplicated: "duplicate" };
 
 function s(tag, props, ...children) {
@@ -15,49 +16,51 @@ function s(tag, props, ...children) {
   return element;
 }
 
-/* Layer of each node: behind all that it waits for. What is left of a circle goes last. */
-export function layers(nodes, edges) {
-  const ids = new Set(nodes.map((node) => node.id));
-  const inside = edges.filter(({ from, to }) => ids.has(from) && ids.has(to));
-  const waits = new Map(nodes.map((node) => [node.id, 0]));
-  const next = new Map(nodes.map((node) => [node.id, []]));
-  for (const { from, to } of inside) {
-    waits.set(to, waits.get(to) + 1);
-    next.get(from).push(to);
-  }
-  const layer = new Map();
-  let front = nodes.filter((node) => !waits.get(node.id)).map((node) => node.id);
-  for (let depth = 0; front.length; depth += 1) {
-    const then = [];
-    for (const id of front) {
-      layer.set(id, depth);
-      for (const to of next.get(id)) {
-        waits.set(to, waits.get(to) - 1);
-        if (!waits.get(to)) then.push(to);
-      }
-    }
-    front = then;
-  }
-  for (const { id } of nodes) if (!layer.has(id)) layer.set(id, 0);
-  return { layer, inside };
+/* How many waits lie before each node, the longest way counted; a circle ends where it began. */
+export function depths(nodes, edges) {
+  const before = new Map(nodes.map((node) => [node.id, []]));
+  for (const { from, to } of edges) before.get(to).push(from);
+  const depth = new Map();
+  const visit = (id, path) => {
+    if (depth.has(id)) return depth.get(id);
+    if (path.has(id)) return 0;
+    path.add(id);
+    const deepest = before.get(id).reduce((most, from) => Math.max(most, visit(from, path) + 1), 0);
+    path.delete(id);
+    depth.set(id, deepest);
+    return deepest;
+  };
+  for (const { id } of nodes) visit(id, new Set());
+  return depth;
 }
 
-/* Places: a column per layer, in it below those it comes from, so that lines cross little. */
-export function places(nodes, edges) {
-  const { layer, inside } = layers(nodes, edges);
-  const rows = [];
-  for (const node of nodes) (rows[layer.get(node.id)] ||= []).push(node.id);
-  const row = new Map();
-  for (const ids of rows) {
-    const weight = (id) => {
-      const before = inside.filter(({ to }) => to === id).map(({ from }) => row.get(from) ?? 0);
-      return before.length ? before.reduce((a, b) => a + b, 0) / before.length : Number.MAX_SAFE_INTEGER;
-    };
-    const ordered = ids.map((id, at) => [weight(id), at, id]).sort(([a, i], [b, j]) => a - b || i - j);
-    ordered.forEach(([, , id], at) => row.set(id, at));
+/* Places: a lane per ticket, in it from left to right by phase and by what waits for what. */
+export function places(nodes, edges, orderOf) {
+  const ids = new Set(nodes.map((node) => node.id));
+  const inside = edges.filter(({ from, to }) => ids.has(from) && ids.has(to));
+  const depth = depths(nodes, inside);
+  const lanes = new Map();
+  for (const node of nodes) {
+    if (!lanes.has(node.ticket.number)) lanes.set(node.ticket.number, []);
+    lanes.get(node.ticket.number).push(node);
   }
-  const at = new Map(nodes.map(({ id }) => [id, { x: layer.get(id) * (WIDE + GAP_X), y: row.get(id) * (HIGH + GAP_Y) }]));
-  return { at, inside };
+  const at = new Map();
+  const heads = [];
+  let top = 0;
+  for (const [number, members] of [...lanes].sort(([a], [b]) => a - b)) {
+    const step = (node) => orderOf(node.phase) * 10_000 + depth.get(node.id);
+    const steps = [...new Set(members.map(step))].sort((a, b) => a - b);
+    const filled = new Map();
+    heads.push({ number, y: top, ticket: members[0].ticket });
+    for (const node of members) {
+      const column = steps.indexOf(step(node));
+      const row = filled.get(column) || 0;
+      filled.set(column, row + 1);
+      at.set(node.id, { x: column * (WIDE + GAP_X), y: top + HEAD + row * (HIGH + GAP_Y) });
+    }
+    top += HEAD + Math.max(...filled.values()) * (HIGH + GAP_Y) + 14;
+  }
+  return { at, inside, heads, height: top };
 }
 
 export class Graph {
@@ -70,9 +73,16 @@ export class Graph {
   #size = { width: 0, height: 0 };
   #stamp = 0;
   #told = "";
+  #label;
+  #orderOf;
+  #keep;
+  #graph = null;
 
-  /* `url()` is what is asked; `onOpen(node)` follows a click. */
-  constructor(box, { url, onOpen }) {
+  /* `url()` is what is asked; `onOpen(node)` follows a click; `keep` leaves tickets out. */
+  constructor(box, { url, onOpen, label, orderOf = () => 0, keep = () => true }) {
+    this.#label = label;
+    this.#orderOf = orderOf;
+    this.#keep = keep;
     this.#box = box;
     this.#url = url;
     this.#onOpen = onOpen;
@@ -141,26 +151,36 @@ export class Graph {
       if (told === this.#told && !fit) return;
       const first = !this.nodes;
       this.#told = told;
-      this.#draw(graph);
+      this.#graph = graph;
+      this.draw();
       if (first || fit) this.fit();
     } catch (refusal) {
       if (stamp === this.#stamp) setText(this.note, `${refusal.message} ${refusal.remedy || ""}`.trim());
     }
   }
 
-  #draw({ nodes, edges, truncated }) {
+  /* What was read, without what the filters leave out. */
+  draw() {
+    if (!this.#graph) return;
+    const { edges, truncated } = this.#graph;
+    const tied = new Set(edges.flatMap(({ from, to }) => [from, to]));
+    const nodes = this.#graph.nodes.filter((node) => this.#keep(node) && (!OVER.has(node.status) || tied.has(node.id)));
     this.nodes = nodes;
-    const { at, inside } = places(nodes, edges);
-    this.#size = { width: Math.max(0, ...[...at.values()].map((p) => p.x)) + WIDE, height: Math.max(0, ...[...at.values()].map((p) => p.y)) + HIGH };
+    const { at, inside, heads, height } = places(nodes, edges, this.#orderOf);
+    this.#size = { width: Math.max(0, ...[...at.values()].map((p) => p.x)) + WIDE, height };
     const lines = inside.map(({ from, to, type, discovery_type: kind }) => {
       const [a, b] = [at.get(from), at.get(to)];
-      const [x1, y1, x2, y2] = [a.x + WIDE, a.y + HIGH / 2, b.x - 2, b.y + HIGH / 2];
-      const bend = Math.max(24, Math.abs(x2 - x1) / 2);
-      const path = s("path", { class: "graph-edge", "data-type": type, d: `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`, "marker-end": "url(#graph-tip)" });
+      const ahead = b.x > a.x;
+      const [x1, y1] = ahead ? [a.x + WIDE, a.y + HIGH / 2] : [a.x + WIDE / 2, a.y + (b.y > a.y ? HIGH : 0)];
+      const [x2, y2] = ahead ? [b.x - 2, b.y + HIGH / 2] : [b.x + WIDE / 2, b.y + (b.y > a.y ? -2 : HIGH + 2)];
+      const bend = Math.max(24, Math.abs(ahead ? x2 - x1 : y2 - y1) / 2);
+      const way = ahead ? `C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}` : `C${x1} ${y1 + Math.sign(y2 - y1) * bend} ${x2} ${y2 - Math.sign(y2 - y1) * bend} ${x2} ${y2}`;
+      const path = s("path", { class: "graph-edge", "data-type": type, d: `M${x1} ${y1}${way}`, "marker-end": "url(#graph-tip)" });
       if (type === "discovery") path.append(s("title", {}, `discovery: ${(kind || "").replaceAll("_", " ")}`));
       return path;
     });
-    this.#drawing.replaceChildren(...lines, ...nodes.map((node) => this.#node(node, at.get(node.id))));
+    const lanes = heads.map(({ number, y }) => s("text", { x: 0, y: y + 14, class: "graph-lane" }, `${this.#label}-${number}`));
+    this.#drawing.replaceChildren(...lanes, ...lines, ...nodes.map((node) => this.#node(node, at.get(node.id))));
     this.#drawList(nodes, inside);
     setText(this.note, nodes.length ? (truncated ? `Only the newest ${nodes.length} tasks are drawn.` : "") : "No task is open here.");
   }
@@ -184,7 +204,7 @@ export class Graph {
       if (node.critical) parts.push("on the longest way");
       if (before.length) parts.push(`waits for ${before.join(", ")}`);
       if (from) parts.push(`found at ${names.get(from.from)} (${(from.discovery_type || "").replaceAll("_", " ")})`);
-      return h("li", {}, h("button", { type: "button", data: { node: node.id }, on: { click: () => this.#onOpen(node) } }, node.label), h("span", { class: "muted" }, parts.join(" · ")));
+      return h("li", {}, h("button", { type: "button", data: { node: node.id }, on: { click: () => this.#onOpen(node) } }, `${this.#label}-${node.ticket.number} ${node.label}`), h("span", { class: "muted" }, parts.join(" · ")));
     }));
     if (focused) $$("button", this.list).find((button) => button.dataset.node === focused)?.focus({ preventScroll: true });
   }
@@ -193,7 +213,8 @@ export class Graph {
     const box = this.#svg.getBoundingClientRect();
     if (!box.width || !this.#size.width) return;
     const scale = Math.min(1, (box.width - 48) / this.#size.width, (box.height - 48) / this.#size.height);
-    this.#view = { scale: Math.max(0.15, scale), x: 24, y: 24 };
+    // Small enough to see much, never too small to be read.
+    this.#view = { scale: Math.max(0.75, scale), x: 24, y: 20 };
     this.#place();
   }
 

@@ -15,7 +15,9 @@ import { Views, density } from "./views.js";
 import { Table } from "./table.js";
 import { Graph } from "./graph.js";
 import { Palette } from "./palette.js";
-import { announce } from "./say.js";
+import { Connector } from "./connect.js";
+import { call } from "./api.js";
+import { announce, refuse } from "./say.js";
 
 const app = $("#app");
 const base = app.dataset.base;
@@ -39,8 +41,12 @@ const table = new Table(store, { filters, base });
 const graph = new Graph($("#graph"), {
   url: () => `/api/v1/board/graph?workflow=${encodeURIComponent(app.dataset.workflow)}`,
   onOpen: (node) => panel.open(node.ticket.number),
+  label: store.label,
+  orderOf: (phase) => store.phases.get(phase)?.order ?? 0,
+  keep: ({ ticket }) => !store.get(ticket.id) || filters.match(store.get(ticket.id)),
 });
 const palette = new Palette(store, { commands, open: (card) => panel.open(card.number) });
+const connector = new Connector(store, data.people);
 new Keys({ cards, panel, mover, creator, help, selection, views, palette });
 
 /* Drawing: at most once per frame, whatever came in between. */
@@ -88,6 +94,7 @@ store.addEventListener("change", ({ detail }) => {
 });
 filters.addEventListener("change", () => {
   draw();
+  graph.draw();
   if (filters.active) announceMatches();
 });
 
@@ -112,6 +119,9 @@ function summary() {
   const needs = all.filter((card) => store.needsPerson(card)).length;
   $("#needs").hidden = !needs && filters.values.state !== "needs";
   setText($("#needs"), `Needs you · ${needs}`);
+  // Work waits, and nobody from outside can take it.
+  const notice = $("#no-agent");
+  if (notice) notice.hidden = !connector.missing || agents > 0 || !all.some((card) => isOpen(card) && !card.holder && card.tasks.total > card.tasks.done) || Boolean($("input[name=source]"));
 }
 $("#needs").addEventListener("click", () => {
   const on = filters.values.state !== "needs";
@@ -204,12 +214,29 @@ function empty() {
   } else if (none) {
     if (creator.possible) {
       actions.append(h("button", { type: "button", class: "primary", on: { click: () => creator.open() } }, "New ticket"));
-      if ($("input[name=source]")) actions.append(h("button", { type: "button", on: { click: () => creator.open({ source: "self" }) } }, "Check Lemnos itself"));
+      const demo = $("input[name=source]") ? app.dataset.workflow : $("#flows a[href$='/repo_checkup']") && "repo_checkup";
+      if (demo) actions.append(h("button", { type: "button", on: { click: ({ currentTarget }) => loadDemo(currentTarget, demo) } }, "Load demo"));
+      if (connector.missing) actions.append(h("button", { type: "button", on: { click: () => connector.open() } }, "Connect an agent…"));
     }
     const words = creator.possible ? "A ticket is one piece of work. Make one, and agents take it from column to column while you watch." : "When somebody of your team makes a ticket, it appears here by itself.";
     box.replaceChildren(h("h2", {}, "No ticket yet"), h("p", { class: "muted" }, words), actions);
   }
 }
+
+/* A checkup of Lemnos's own source, done by the built-in agents while one watches. */
+async function loadDemo(button, workflow) {
+  button.disabled = true;
+  const body = { workflow, title: "Check up on Lemnos itself", description: "The built-in agents take stock of Lemnos's own source, run its self-check tests and its linter, and write a report.", labels: ["demo"], context: { source: { kind: "self" } } };
+  try {
+    const ticket = await call("POST", "/api/v1/tickets", body, { key: demoKey });
+    if (workflow === app.dataset.workflow) created(ticket);
+    else location.assign($("#flows a[href$='/repo_checkup']").href);
+  } catch (refusal) {
+    refuse("", refusal);
+    button.disabled = false;
+  }
+}
+const demoKey = crypto.randomUUID();
 
 /* A new ticket gets the focus as soon as its card is there. */
 
@@ -249,6 +276,7 @@ function commands() {
   for (const choice of ["light", "dark", "system"]) if (lemnosTheme.chosen() !== choice) add(`Theme: ${choice}`, "", () => lemnosTheme.choose(choice));
   const other = density.now === "compact" ? "comfortable" : "compact";
   add(`Density: ${other}`, "", () => density.choose(other));
+  if (connector.possible) add("Connect an agent…", "", () => connector.open());
   add("Keyboard shortcuts", "?", help);
   return list;
 }
@@ -295,6 +323,11 @@ addEventListener("lemnos-theme", theme);
 theme();
 for (const button of $$("[data-density-choice]")) button.addEventListener("click", () => density.choose(button.dataset.densityChoice));
 density.apply();
+$("#open-connect")?.addEventListener("click", () => {
+  $("#you").hidePopover();
+  connector.open();
+});
+$("#no-agent")?.addEventListener("click", () => connector.open());
 $("#open-palette").addEventListener("click", () => {
   $("#you").hidePopover();
   palette.open();

@@ -179,7 +179,7 @@ export class Panel {
     const place = $("[data-graph]", this.#box);
     if (!place) this.#graph = null;
     else if (!this.#graph || this.#graph.place !== place) {
-      const graph = new Graph(place, { url: () => place.dataset.graph, onOpen: (node) => node.ticket.number !== this.#number && this.open(node.ticket.number) });
+      const graph = new Graph(place, { url: () => place.dataset.graph, onOpen: (node) => node.ticket.number !== this.#number && this.open(node.ticket.number), label: this.#store.label, orderOf: (phase) => this.#store.phases.get(phase)?.order ?? 0 });
       this.#graph = { graph, place };
     }
     if (place && this.#tab === "tasks") this.#graph.graph.load();
