@@ -199,4 +199,5 @@ def _me(actor: Actor) -> dict[str, Any]:
         "human": actor.is_human,
         "write": actor.has_scope("tickets:write"),
         "decide": actor.has_scope("approvals:decide"),
+        "tokens": actor.has_scope("tokens:admin"),
     }

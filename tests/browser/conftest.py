@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import uvicorn
@@ -144,7 +145,7 @@ def visit(site, chromium, request, tmp_path) -> Iterator[Callable[..., Any]]:
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda said: _note(problems, said))
-        page.goto(f"{site}/login?next={path}")
+        page.goto(f"{site}/login?next={quote(path)}")
         page.get_by_label("Name").fill(actor.user.username)
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Log in").click()

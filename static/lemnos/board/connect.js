@@ -4,7 +4,7 @@ import { $, h, setText } from "./dom.js";
 import { call } from "./api.js";
 import { announce } from "./say.js";
 
-const SCOPES = ["tickets:read", "tickets:write", "tasks:work", "agents:read", "memory:read", "memory:write", "tools:read", "tools:execute", "locks:use", "tokens:self"];
+const SCOPES = ["tickets:read", "tickets:write", "tasks:work", "agents:read", "memory:read", "memory:write", "tools:read", "tools:execute", "locks:read", "locks:acquire", "events:read", "tokens:self"];
 
 export class Connector {
   #dialog = $("#connect-dialog");
@@ -38,8 +38,9 @@ export class Connector {
 
   open() {
     if (!this.#dialog || this.#dialog.open) return;
-    const agents = this.#people.filter((one) => one.kind === "agent");
     const { me } = this.#store;
+    // Tokens of others are an administrator's to make.
+    const agents = me.tokens ? this.#people.filter((one) => one.kind === "agent") : [];
     $("#connect-user").replaceChildren(...agents.map((one) => h("option", { value: one.id }, `${one.name}, agent`)), h("option", { value: me.id }, `${me.name}, you yourself (to try it)`));
     setText($("#connect-error"), "");
     $("#connect-made").hidden = true;
