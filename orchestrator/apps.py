@@ -15,4 +15,5 @@ class OrchestratorConfig(AppConfig):
 
         autodiscover_modules("receivers")
         import_module("orchestrator.workshop")  # puts its capabilities into the map
+        import_module("orchestrator.likeness")  # tells phases how alike two tasks are
         import_module("orchestrator.holding")  # tells guardian whose locks end with an instance

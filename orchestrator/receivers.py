@@ -11,7 +11,7 @@ from orchestrator import events, services
 from orchestrator.services import attempt_id
 from orchestrator.services.routing import worth_routing
 from phases import events as phases_events
-from phases.models import Task
+from phases.models import Task, TaskDiscovery
 from tools import events as tools_events
 
 
@@ -119,6 +119,32 @@ def _remember(event: Event, *, success: bool) -> None:
             {"label": artifact.artifact_type, "id": str(artifact.pk), "sha256": artifact.sha256}
             for artifact in task.artifacts.exclude(source="reported").order_by("id")
         ],
+    )
+
+
+@on(phases_events.DISCOVERY_RECORDED)
+def remember_discovery(event: Event) -> None:
+    found = (
+        TaskDiscovery.objects.select_related("source_task__ticket", "discovered_by")
+        .filter(pk=event.subject_id)
+        .first()
+    )
+    if found is None:
+        return
+    task = found.source_task
+    kind = found.get_discovery_type_display().lower()
+    memory.remember_discovery(
+        team_id=found.team_id,
+        owner_id=found.discovered_by_id,
+        discovery_id=found.pk,
+        discovery_type=found.discovery_type,
+        title=f"{kind.capitalize()}: {found.description}",
+        text=f"{found.description}\n\nA {kind}, found at work on “{task.title}” for"
+        f" “{task.ticket.title}” (LEM-{task.ticket.number}).",
+        by_person=found.discovered_by.kind == "human",
+        ticket_id=task.ticket_id,
+        task_id=task.pk,
+        phase_id=task.phase_id,
     )
 
 

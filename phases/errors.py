@@ -33,6 +33,17 @@ class NoResultWanted(DomainError):
     remedy = "Complete your task with what you found; or let its workflow say `has_result: true`."
 
 
+class SpawnLimit(DomainError):
+    """Discoveries may not make more tasks here; nothing was stored."""
+
+    code = "spawn_limit"
+    remedy = (
+        "Record it without `spawn`, and have a person decide: they may plan a task, or raise the"
+        " limits of the workflow."
+    )
+    example = {"limit": "discovery_depth", "most": 5, "now": 5}
+
+
 class WipExceeded(DomainError):
     """The column is full."""
 

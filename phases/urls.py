@@ -3,11 +3,12 @@
 from django.urls import URLPattern, URLResolver, include, path
 from rest_framework.routers import SimpleRouter
 
-from phases import api, api_board, api_tasks, views
+from phases import api, api_board, api_discoveries, api_tasks, views
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("tickets", api.TicketViewSet, "ticket")
 router.register("tasks", api_tasks.TaskViewSet, "task")
+router.register("discoveries", api_discoveries.DiscoveryViewSet, "discovery")
 router.register("workflows", api.WorkflowViewSet, "workflow")
 
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -94,7 +94,7 @@ def store(
     same = MemoryRecord.objects.live().filter(
         team=actor.team, owner=actor.user, content_hash=record.content_hash
     )
-    kept, duplicate = _insert_once(
+    kept, duplicate = insert_once(
         record, existing=same.exclude(kind="task"), constraint="record_text_is_one", actor=actor
     )
     return Stored(record=kept, duplicate=duplicate)
@@ -207,10 +207,10 @@ def _insert_task_once(
     told = MemoryRecord.objects.for_team(record.team_id).filter(
         kind="task", task_id=record.task_id, run_id=record.run_id
     )
-    return _insert_once(record, existing=told, constraint="record_of_a_task_is_one", actor=actor)
+    return insert_once(record, existing=told, constraint="record_of_a_task_is_one", actor=actor)
 
 
-def _insert_once(
+def insert_once(
     record: MemoryRecord, *, existing: Any, constraint: str, actor: Actor | None = None
 ) -> tuple[MemoryRecord, bool]:
     """The new row, or the one that came first. The constraint decides between two at once."""

@@ -12,6 +12,12 @@ from phases.services.board_bulk import CardMove, move_cards
 from phases.services.cancels import cancel_task, cancellable_tasks
 from phases.services.claim_facts import budget_left, results_before
 from phases.services.dependencies import add_dependencies, circle_with, remove_dependency
+from phases.services.discoveries import (
+    branch_discovery,
+    record_discovery,
+    resolve_discovery,
+    source_of,
+)
 from phases.services.endings import (
     HandedOver,
     complete_and_claim,
@@ -43,6 +49,7 @@ from phases.services.reviews import (
     start_review,
     sweep_reviews,
 )
+from phases.services.spawning import Alike, Spawn, compare_spawn
 from phases.services.sweep import handle_final_task, heal_queue, sweep_leases
 from phases.services.tasks import create_task, settle_dependencies, start_ticket
 from phases.services.tickets import cancel_ticket, fail_ticket, open_ticket, update_ticket
@@ -51,15 +58,18 @@ from phases.services.waiting import admit_queued, retry_moves
 from phases.services.workflows import import_workflow, seed_team
 
 __all__ = [
+    "Alike",
     "CardMove",
     "HandedOver",
     "NewTask",
     "Ready",
+    "Spawn",
     "add_artifact",
     "add_dependencies",
     "admit_queued",
     "advance_ticket",
     "approve_ticket",
+    "branch_discovery",
     "budget_left",
     "cancel_task",
     "cancel_ticket",
@@ -68,6 +78,7 @@ __all__ = [
     "claim_tasks",
     "claimable_tasks",
     "clean_up_timed_out",
+    "compare_spawn",
     "complete_and_claim",
     "complete_task",
     "create_task",
@@ -90,11 +101,13 @@ __all__ = [
     "open_ticket",
     "put_aside_unanswered",
     "ready_tasks",
+    "record_discovery",
     "record_evidence",
     "reject_ticket",
     "release_task",
     "remove_dependency",
     "reopen_ticket",
+    "resolve_discovery",
     "resubmit_ticket",
     "results_before",
     "retry_moves",
@@ -104,6 +117,7 @@ __all__ = [
     "set_card_facts",
     "set_timeout",
     "settle_dependencies",
+    "source_of",
     "start_review",
     "start_ticket",
     "submit_result",

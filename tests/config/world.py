@@ -81,6 +81,9 @@ def make_world(slug: str) -> World:
     artifact, _ = phases.add_artifact(
         actor=agent, ticket_id=ticket.pk, artifact_type="note", path="", content="x" * 20
     )
+    found, _ = phases.record_discovery(
+        actor=agent, source_task=task.pk, discovery_type="bug", description="It leaks"
+    )
     Workflow.objects.filter(pk=ticket.workflow_id).update(has_result=True)
     result = phases.submit_result(actor=agent, ticket_id=ticket.pk, summary="It sails")
     pattern = orchestrator.register_pattern(
@@ -92,6 +95,7 @@ def make_world(slug: str) -> World:
         f"/api/v1/tasks/{task.pk}/reviews/": 1,
         f"/api/v1/tickets/{ticket.pk}/artifacts/": artifact.pk,
         f"/api/v1/tickets/{ticket.pk}/results/": result.pk,
+        "/api/v1/discoveries/": found.pk,
         "/api/v1/files/": tools.store_file(actor=agent, name="a.txt", content=slug.encode())[0].pk,
         "/api/v1/memory/records/": memory.store(actor=agent, text=f"Ships of {slug} sail").id,
         "/api/v1/patterns/": pattern.slug,
@@ -175,6 +179,10 @@ def bodies(made: World) -> dict[str, Any]:
         "post /api/v1/tickets/{id}/reject": why,
         "post /api/v1/tickets/{id}/resubmit": why,
         "post /api/v1/tickets/{id}/reopen": why,
+        "post /api/v1/discoveries": {"source_task": str(task.pk), "discovery_type": "bug",
+                                     "description": "It leaks once more"},
+        "post /api/v1/discoveries/{id}/branch": {"spawn": [{"task_type": "fix", "title": "Plug"}]},
+        "post /api/v1/discoveries/{id}/resolve": {"status": "resolved"},
         "post /api/v1/tickets/{id}/results": {"summary": "It is the stern"},
         "post /api/v1/tickets/{id}/results/{result_id}/decide": {"verdict": "rejected", **why},
         "post /api/v1/tickets/{id}/transition": {"to_phase": "PHASE_REQUIREMENTS"},
