@@ -13,9 +13,11 @@ from rest_framework.response import Response
 from guardian.http import ListQuery, TeamViewSet, etag_of, validated
 from guardian.models import Event
 from phases import services
+from phases.full_context import full_context
 from phases.graph import ticket_graph
 from phases.models import Ticket
 from phases.serializers import PerhapsReason, Reason, TicketSerializer
+from phases.serializers_context import ContextAnswer, ContextQuestion
 from phases.serializers_graph import GraphAnswer
 from phases.serializers_results import (
     ResultCreate,
@@ -55,6 +57,7 @@ class TicketReading(TeamViewSet):
     reading_scopes: ClassVar[Mapping[str, str]] = {
         "graph": "tickets:read",
         "timeline": "tickets:read",
+        "context": "tickets:read",
     }
 
     @extend_schema(responses=GraphAnswer)
@@ -78,6 +81,12 @@ class TicketReading(TeamViewSet):
         query = TimelineQuery(request, Event, filters={"kind": "kind"})
         page = query.page(query.filtered(events_of(ticket)))
         return page.response(told(ticket, page.rows))
+
+    @extend_schema(responses=ContextAnswer)
+    @action(detail=True, methods=["get"])
+    def context(self, request: Request, pk: UUID) -> Response:
+        """What it was given and what its phases found out."""
+        return Response(full_context(self.get_object()))
 
 
 class TicketEnds(TeamViewSet):
@@ -127,6 +136,7 @@ class TicketWork(TeamViewSet):
 
     work_scopes: ClassVar[Mapping[str, str]] = {
         "generate_tasks": "tickets:write",
+        "update_context": "tickets:write",
         "results": "tickets:read",
         "add_result": "tasks:work",
         "decide_result": "approvals:decide",
@@ -141,6 +151,20 @@ class TicketWork(TeamViewSet):
         made = services.generate_tasks(actor=self.actor, ticket_id=pk)
         told = TaskSerializer(made, many=True).data
         return Response(told, status=201 if made else 200)
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("phase_id", str, description="Key or id; by default its present one.")
+        ],
+        request=None,
+        responses=ContextAnswer,
+    )
+    @action(detail=True, methods=["post"], url_path="update-context")
+    def update_context(self, request: Request, pk: UUID) -> Response:
+        """Take what the completed tasks of a phase found out into the ticket."""
+        asked = validated(ContextQuestion, request.query_params.dict())
+        services.update_context(actor=self.actor, ticket_id=pk, phase=asked.get("phase_id"))
+        return Response(full_context(self.get_object()))
 
     @extend_schema(responses=ResultSerializer(many=True))
     @action(detail=True, methods=["get"])

@@ -22,12 +22,14 @@ from typing import Any
 from guardian.authority import Actor
 from guardian.errors import Invalid
 from phases.errors import ReservedContextKey
-from phases.models import Task, Ticket, Workflow
+from phases.models import Ticket, Workflow
 from phases.results import fault_in_json
 
-SUMMARY_CHARACTERS = 2000
+HISTORY = 50
 LIMIT_BYTES = 256 * 1024
 KEY_CHARACTERS = 100
+# What a phase found out beside its tasks, the least needed first.
+LISTS = ("notes", "artifacts", "risks", "decisions")
 # Written by Lemnos itself when a ticket leaves a phase.
 RESERVED = ("phases", "history", "last_updated_phase")
 
@@ -86,28 +88,31 @@ def changed_context(ticket: Ticket, changes: dict[str, Any]) -> tuple[dict[str, 
     return _fitted(after), declared
 
 
-def remember_phase(ticket: Ticket) -> None:
-    """What the left phase found out goes on with the ticket; the caller saves it."""
-    done = Task.objects.of_now(ticket).filter(phase=ticket.phase, status=Task.Status.COMPLETED)
-    tasks = [
+def with_phase(context: dict[str, Any], phase: str, found: dict[str, Any]) -> dict[str, Any]:
+    """A ticket's context with what a phase found out, within its limit."""
+    entry = {
+        "phase": phase,
+        "visit": found["visit"],
+        "tasks": len(found["tasks"]),
+        "summary": found["summary"],
+        "at": found["until"],
+    }
+    same = (phase, found["visit"])
+    before = [e for e in context.get("history", []) if (e["phase"], e["visit"]) != same]
+    return _fitted(
         {
-            "id": str(task.pk),
-            "type": task.task_type,
-            "summary": str(task.result.get("summary", ""))[:500],
-            "outputs": task.result.get("outputs", {}),
+            **context,
+            "phases": {**context.get("phases", {}), phase: found},
+            "history": [*before, entry][-HISTORY:],
+            "last_updated_phase": phase,
         }
-        for task in done.order_by("completed_at", "id")
-    ]
-    if tasks:
-        ticket.context = _fitted(
-            {
-                **ticket.context,
-                "phases": {**ticket.context.get("phases", {}), ticket.phase.key: {"tasks": tasks}},
-                "last_updated_phase": ticket.phase.key,
-            }
-        )
-        texts = (str(task["summary"]) for task in tasks if task["summary"])
-        ticket.context_summary = "; ".join(texts)[:SUMMARY_CHARACTERS]
+    )
+
+
+def fitted_part(phase: str, found: dict[str, Any]) -> dict[str, Any]:
+    """What a phase found out, small enough to be kept by itself."""
+    part: dict[str, Any] = _fitted({"phases": {phase: found}})["phases"][phase]
+    return part
 
 
 def _given(context: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +146,10 @@ def _long_keys(given: dict[str, Any]) -> Iterator[str]:
 
 
 def _fitted(context: dict[str, Any]) -> dict[str, Any]:
-    """The context within its limit: the outputs of the oldest tasks go, then the oldest tasks."""
+    """The context within its limit: outputs of the oldest tasks go first, then these tasks.
+
+    After them what the oldest phases decided, and at last all that Lemnos itself wrote.
+    """
     over = _bytes(context) - LIMIT_BYTES
     if over <= 0:
         return context
@@ -158,7 +166,21 @@ def _fitted(context: dict[str, Any]) -> dict[str, Any]:
         if over > 0:
             over -= _bytes(tasks.pop(pk))
     left = {
-        key: {"tasks": [tasks[task["id"]] for task in part["tasks"] if task["id"] in tasks]}
+        key: {**part, "tasks": [tasks[task["id"]] for task in part["tasks"] if task["id"] in tasks]}
         for key, part in phases.items()
     }
-    return {**context, "phases": left}
+    return _without_lists({**context, "phases": left})
+
+
+def _without_lists(context: dict[str, Any]) -> dict[str, Any]:
+    """Whole lists go, of the phase that was left first, until it fits."""
+    order = [entry["phase"] for entry in context.get("history", [])]
+    phases = dict(context["phases"])
+    for key in sorted(phases, key=lambda key: order.index(key) if key in order else -1):
+        for name in LISTS:
+            if _bytes({**context, "phases": phases}) <= LIMIT_BYTES:
+                return {**context, "phases": phases}
+            if phases[key].get(name):
+                phases[key] = {**phases[key], name: [], "left_out": True}
+    whole = {**context, "phases": phases}
+    return whole if _bytes(whole) <= LIMIT_BYTES else _given(context)

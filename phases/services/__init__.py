@@ -11,6 +11,7 @@ from phases.services.board import advance_ticket, move_card, set_card_facts
 from phases.services.board_bulk import CardMove, move_cards
 from phases.services.cancels import cancel_task, cancellable_tasks
 from phases.services.claim_facts import budget_left, results_before
+from phases.services.contexts import update_context
 from phases.services.dependencies import add_dependencies, circle_with, remove_dependency
 from phases.services.discoveries import (
     branch_discovery,
@@ -127,6 +128,7 @@ __all__ = [
     "tell_resumed",
     "timed_out",
     "transition",
+    "update_context",
     "update_ticket",
     "validate_gate",
     "verify_artifact",

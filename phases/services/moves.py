@@ -11,7 +11,6 @@ from guardian.authority import Actor
 from guardian.errors import IllegalTransition, Invalid, NotFound, StaleVersion
 from guardian.outbox import emit
 from phases import events
-from phases.context import remember_phase
 from phases.errors import (
     GateInputsChanged,
     GateNotPassed,
@@ -22,6 +21,7 @@ from phases.errors import (
 from phases.gates import inputs_digest
 from phases.models import BoardColumn, Phase, PhaseGateResult, PhaseHistory, Task, Ticket
 from phases.part import require_part
+from phases.services.contexts import remember_phase
 from phases.services.gate import validate_gate
 from phases.services.powers import check_powers, check_wish, require_approval
 from phases.services.tasks import follow_move
@@ -233,7 +233,7 @@ def write_move(
 ) -> None:
     source, now = ticket.phase, timezone.now()
     same_phase_again = kind == PhaseHistory.Kind.UNBLOCK and ticket.previous_phase_id == target.pk
-    remember_phase(ticket)
+    remember_phase(ticket, source)
     ticket.previous_phase = source
     ticket.phase, ticket.column = target, column
     ticket.phase_entered_at, ticket.rank = now, now.timestamp()

@@ -12,7 +12,7 @@ from guardian.outbox import emit
 from phases import events
 from phases.context import RESERVED
 from phases.errors import TicketClosed
-from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket
+from phases.models import BoardColumn, Phase, PhaseContext, PhaseHistory, Task, Ticket
 from phases.part import require_part
 from phases.services.cancels import TICKET_CANCELLED, cancel_open_tasks
 from phases.services.locking import locked_ticket
@@ -71,6 +71,7 @@ def restart(
     ticket.is_blocked, ticket.blocked_reason, ticket.auto_wait = False, "", None
     ticket.context = {k: v for k, v in ticket.context.items() if k not in RESERVED}
     ticket.context_summary = ""
+    PhaseContext.objects.filter(ticket=ticket).delete()
     ticket.version += 1
     ticket.save()
     _write_history(ticket, actor, source, kind=PhaseHistory.Kind.RESTART, via=via, reason=reason)

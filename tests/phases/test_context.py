@@ -76,7 +76,8 @@ class TestAfterARestart:
 
         ticket = now(restarted)
         [found] = ticket.context["phases"]["PHASE_INTAKE"]["tasks"]
-        assert (found["outputs"], ticket.context_summary) == ({"files": "NEW"}, "NEW: 3 files")
+        assert found["outputs"] == {"files": "NEW"}
+        assert ticket.context_summary == "- Intake: NEW: 3 files"
 
     def test_a_claim_is_told_nothing_of_the_old_source(self, restarted, api, agent):
         relay.run_once()
