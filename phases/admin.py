@@ -16,6 +16,7 @@ from guardian.authority import MONITOR, Actor
 from guardian.links import list_of, soft_link
 from guardian.operators import Fields, RecordAdmin, reasoned_action
 from phases import models, services
+from phases.admin_approvals import ApprovalButtons
 from phases.admin_waiting import Yours, to_confirm
 from phases.services.moves import allowed_targets
 
@@ -101,11 +102,11 @@ def of_named_ticket(
 
 
 @admin.register(models.Ticket)
-class TicketAdmin(RecordAdmin):
+class TicketAdmin(ApprovalButtons):
     icon = "confirmation_number"
     when_empty = "Open the first one on the board, or with POST /api/v1/tickets."
     list_display = ["__str__", "workflow", "phase", "status", "priority", "created_at"]
-    list_filter = ["status", "priority", "workflow"]
+    list_filter = ["status", "priority", "workflow", "approval_status"]
     search_fields = ["title", "number"]
 
     def get_search_results(
@@ -349,6 +350,13 @@ console.tile(
     group="headline",
     icon="running_with_errors",
     zero="Every open task can go on",
+)
+console.tile(
+    "Tickets to approve",
+    models.Ticket,
+    where={"approval_status__exact": "pending_review", "status__in": "pending,in_progress"},
+    group="waiting",
+    scope="approvals:decide",
 )
 console.tile(
     "Evidence to confirm",

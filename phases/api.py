@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
@@ -9,10 +10,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from guardian import errors
-from guardian.http import TeamViewSet, etag_of, validated
+from guardian.http import Page, TeamViewSet, etag_of, validated
 from phases import services
 from phases.answers import GateAnswer, GateStatusAnswer, TransitionAnswer
-from phases.api_tickets import RELATED, TicketEnds, TicketReading, TicketWork, ticket_response
+from phases.api_tickets import (
+    RELATED,
+    TicketEnds,
+    TicketQuery,
+    TicketReading,
+    TicketWork,
+    ticket_response,
+)
 from phases.models import Ticket, Workflow
 from phases.serializers import (
     ArtifactCreate,
@@ -63,12 +71,24 @@ class TicketViewSet(TicketReading, TicketEnds, TicketWork):
         "assignee": "assignee_id",
         "label": "labels__contains",
         "blocked": "is_blocked",
+        "priority": "priority",
         "approval_status": "approval_status",
         "number": "number",
         "created_at": "created_at",
         "deadline": "deadline",
     }
     searched = ("title",)
+
+    def page(self, rows: QuerySet[Ticket] | None = None) -> Page:
+        """The asked page; a priority may be named by its word."""
+        query = TicketQuery(
+            self.request,
+            Ticket,
+            filters=self.filters,
+            search=self.searched,
+            default=self.default_ordering,
+        )
+        return query.page(query.filtered(self.get_queryset() if rows is None else rows))
 
     @extend_schema(request=TicketCreate, responses={201: TicketSerializer})
     def create(self, request: Request) -> Response:

@@ -16,7 +16,7 @@ from phases import services
 from phases.full_context import full_context
 from phases.graph import ticket_graph
 from phases.models import Ticket
-from phases.serializers import PerhapsReason, Reason, TicketSerializer
+from phases.serializers import PRIORITIES, PerhapsReason, Reason, TicketSerializer
 from phases.serializers_context import ContextAnswer, ContextQuestion
 from phases.serializers_graph import GraphAnswer
 from phases.serializers_results import (
@@ -34,6 +34,26 @@ RELATED = ("workflow", "phase", "previous_phase", "column", "assignee", "created
 def ticket_response(ticket_id: UUID, status: int = 200) -> Response:
     ticket = Ticket.objects.select_related(*RELATED).get(pk=ticket_id)
     return Response(TicketSerializer(ticket).data, status=status, headers={"ETag": etag_of(ticket)})
+
+
+class TicketQuery(ListQuery):
+    """A priority is meant by its word or its number."""
+
+    def filtered(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        asked = self.parameters
+        self.parameters = {
+            name: _numbers(text) if name in {"priority", "priority__in"} else text
+            for name, text in asked.items()
+        }
+        try:
+            return super().filtered(rows)
+        finally:
+            self.parameters = asked  # the cursor belongs to the list as it was asked
+
+
+def _numbers(text: str) -> str:
+    words = [word.strip() for word in text.split(",")]
+    return ",".join(str(PRIORITIES.get(word.upper(), word)) for word in words)
 
 
 class TimelineQuery(ListQuery):

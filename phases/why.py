@@ -75,9 +75,21 @@ def _closed(ticket: Ticket, ended: str) -> Why:
     return Why("info", ticket.get_status_display().capitalize(), f"{ended} {text}".strip())
 
 
+def _unapproved(ticket: Ticket) -> Why:
+    if ticket.approval_status == Ticket.Approval.REJECTED:
+        return Why("bad", "Not approved", "Change what stood in the way and ask again.")
+    if ticket.approval_status == Ticket.Approval.TIMED_OUT:
+        text = "Nobody answered in time. A person may still approve it, or it is asked for again."
+        return Why("warn", "Put aside", text)
+    text = "A person other than its author lets it begin."
+    return Why("warn", "Needs approval", text, ticket.approval_expires_at)
+
+
 def _queued(ticket: Ticket) -> Why | None:
     if ticket.admitted_at is not None:
         return None
+    if not ticket.is_approved:
+        return _unapproved(ticket)
     column = ticket.column
     return Why(
         "warn",

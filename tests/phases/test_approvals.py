@@ -3,13 +3,16 @@
 from datetime import timedelta
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 
 from guardian.errors import Forbidden, IllegalTransition, SelfReview, StaleVersion
 from guardian.models import Event
 from phases import jobs, services
 from phases.errors import ApprovalRequired, TicketClosed
+from phases.gates import evaluate
 from phases.models import BoardColumn, ReadyTask, Task, Ticket, Workflow
+from phases.why import why
 from tests import factories
 
 
@@ -262,3 +265,46 @@ class TestMeanwhile:
         with pytest.raises(TicketClosed):
             services.approve_ticket(actor=admin, ticket_id=ticket.pk)
         assert not Task.objects.still_open().filter(ticket=ticket).exists()
+
+
+class TestWords:
+    """What the panel says of it, and what an operator's page offers."""
+
+    @pytest.mark.parametrize(
+        ("verb", "head"),
+        [(None, "Needs approval"), ("reject", "Not approved"), ("put_aside", "Put aside")],
+    )
+    def test_the_panel_says_what_it_waits_for(self, ticket, admin, verb, head):
+        if verb == "reject":
+            services.reject_ticket(actor=admin, ticket_id=ticket.pk, reason="too dear for us")
+        if verb == "put_aside":
+            overdue(ticket)
+            services.put_aside_unanswered()
+        fresh = Ticket.objects.select_related("phase", "column", "workflow").get(pk=ticket.pk)
+
+        told = why(fresh, [], evaluate(fresh), now=timezone.now())
+
+        assert told.head == head
+
+    def test_an_operator_approves_what_others_opened(self, ticket, lead, admin, client):
+        where = reverse("admin:phases_ticket_change", args=[ticket.pk])
+
+        client.force_login(lead.user)
+        own = client.get(where).content.decode()
+        client.force_login(admin.user)
+        others = client.get(where).content.decode()
+
+        assert "Ask for approval again" not in others
+        assert ">Approve<" in others.replace("\n", "").replace(" ", "")
+        assert own.count("Approve") < others.count("Approve")
+
+
+def test_priorities_are_filtered_by_word_and_number(flow, lead, api):
+    for level in (Ticket.Priority.HIGH, Ticket.Priority.LOW):
+        services.open_ticket(actor=lead, title=level.label, workflow=flow.key, priority=level)
+    client = api(lead)
+
+    for query in ("priority=HIGH", "priority=2", "priority__in=HIGH,CRITICAL"):
+        rows = client.get(f"/api/v1/tickets?{query}").json()["results"]
+        assert [row["priority"] for row in rows] == ["HIGH"]
+    assert client.get("/api/v1/tickets?priority=URGENT").status_code == 400
