@@ -21,8 +21,9 @@ class GateStatusAnswer(serializers.Serializer[None]):
     blocking_reasons = serializers.ListField(child=serializers.CharField())
     validation_status = serializers.CharField(
         help_text="Which question decided: not_configured (there is no gate), blocked (a document"
-        " is missing), waiting_tasks, waiting_checks, or ready (all was there to be judged;"
-        " whether it is good enough, requirements_met says)."
+        " is missing), waiting_tasks, waiting_checks (a run of ours, a review or an answer lacks"
+        " or is stale), or ready: all was there to be judged. Ready is no verdict: whether it is"
+        " good enough, requirements_met says, and blocking_reasons why not."
     )
 
 
@@ -37,13 +38,26 @@ class RequirementAnswer(serializers.Serializer[None]):
     reason = serializers.CharField()
     artifact_id = serializers.UUIDField(allow_null=True)
     artifact_type = serializers.CharField()
-    observer = serializers.CharField()
+    artifact = serializers.DictField(
+        allow_null=True, help_text="The piece that counts: id, artifact_type, path, sha256."
+    )
+    observer = serializers.CharField(help_text="Who stands for it.")
     observation = serializers.DictField(allow_null=True)
+    question = serializers.CharField(help_text="What a person is asked; only of kind manual.")
+    waits_for = serializers.CharField(
+        help_text="What is lacking: check (a run of ours), review, answer (to the question), or"
+        " nothing."
+    )
+    check = serializers.DictField(
+        allow_null=True,
+        help_text="How a run of ours stands: inputs (SHA-256 of what it is about), state wanted,"
+        " refused or done; where refused: code, message, needed and offered isolation.",
+    )
 
 
 class GateAnswer(serializers.Serializer[None]):
     gate_status = serializers.CharField()
     requirements_met = serializers.BooleanField()
     blocking_reasons = serializers.ListField(child=serializers.CharField())
-    status = serializers.CharField(help_text="What decided, as in gate-status.")
+    status = serializers.CharField(help_text="What decided, as validation_status of gate-status.")
     requirements = RequirementAnswer(many=True)

@@ -21,6 +21,7 @@ from phases.api_tickets import (
     TicketWork,
     ticket_response,
 )
+from phases.gates import evaluate
 from phases.models import Ticket, Workflow
 from phases.serializers import (
     ArtifactCreate,
@@ -159,14 +160,14 @@ class TicketViewSet(TicketReading, TicketEnds, TicketWork):
             }
         )
 
-    @extend_schema(responses=GateStatusAnswer)
+    @extend_schema(parameters=[PhaseQuestion], responses=GateStatusAnswer)
     @action(detail=True, methods=["get"], url_path="gate-status")
     def gate_status(self, request: Request, pk: UUID) -> Response:
-        """What the phase still misses; nothing is stored."""
-        from phases.gates import evaluate
-
-        outcome = evaluate(self.get_object())
-        missing = [c.artifact_type for c in outcome.criteria if c.missing]
+        """What the phase, or another of its workflow, still misses; nothing is stored."""
+        ticket = self.get_object()
+        query = validated(PhaseQuestion, request.query_params.dict())
+        outcome = evaluate(ticket, services.phase_asked(ticket=ticket, **query))
+        missing = [c.artifact_type for c in outcome.criteria if c.missing and c.required]
         return Response(
             {
                 "requirements_met": outcome.passed,
@@ -199,12 +200,14 @@ class TicketViewSet(TicketReading, TicketEnds, TicketWork):
     @extend_schema(request=Verdict, responses=ArtifactSerializer)
     @action(detail=True, methods=["post"], url_path="artifacts/<uuid:artifact_id>/verify")
     def verify(self, request: Request, pk: UUID, artifact_id: UUID) -> Response:
-        """Confirm or reject evidence of somebody else."""
+        """Confirm or reject evidence of somebody else; answers a gate's question, yes or no."""
+        body = validated(Verdict, request.data)
         artifact = services.verify_artifact(
             actor=self.actor,
             ticket_id=pk,
             artifact_id=artifact_id,
-            confirm=validated(Verdict, request.data)["verdict"] == "confirm",
+            confirm=body["verdict"] == "confirm",
+            note=body.get("note", ""),
         )
         return Response(ArtifactSerializer(artifact).data)
 

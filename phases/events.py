@@ -43,6 +43,7 @@ DISCOVERY_BRANCH_CREATED = "phases.discovery.branch_created"  # ticket_id, tasks
 DISCOVERY_RESOLVED = "phases.discovery.resolved"  # ticket_id, status
 RESULT_SUBMITTED = "phases.result.submitted"  # ticket_id, summary
 RESULT_DECIDED = "phases.result.decided"  # ticket_id, verdict, stops
+GATE_CHECK_REQUESTED = "phases.gate.check_requested"  # ticket_id, phase, visit, checks
 GATE_EVALUATED = "phases.gate.evaluated"  # ticket_id, phase, gate_status, evaluation
 ARTIFACT_ADDED = "phases.artifact.added"  # ticket_id, artifact_type, origin
 BOARD_SLOT_FREED = "phases.board.slot_freed"  # column

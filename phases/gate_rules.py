@@ -3,6 +3,8 @@
 They read the stored content alone; who observed it is for `gates` to weigh.
 """
 
+import operator
+import shlex
 from typing import Any
 
 from phases.models import PhaseGateArtifact
@@ -46,6 +48,37 @@ def _check(name: str, value: Any, artifact: PhaseGateArtifact) -> list[str]:
         for key, want in value.items()
         if not _holds(compare, facts.get(key), want)
     ]
+
+
+_OPERATIONS: dict[str, tuple[Any, str]] = {
+    ">=": (operator.ge, "at least"),
+    ">": (operator.gt, "more than"),
+    "<=": (operator.le, "at most"),
+    "<": (operator.lt, "less than"),
+    "==": (operator.eq, "exactly"),
+    "!=": (operator.ne, "anything but"),
+}
+
+
+def fault_in_figure(content: Any, path: str, op: str, wanted: float) -> str:
+    """Why a figure, some steps into the content, is not as wanted; empty: it is."""
+    here = content
+    for step in path.split("."):
+        here = here.get(step) if isinstance(here, dict) else None
+    compare, limit = _OPERATIONS[op]
+    name = words(path.replace(".", " "))
+    if isinstance(here, bool) or not isinstance(here, (int, float)):
+        return f"{name} is no number, {limit} {wanted} is needed"
+    return "" if compare(here, wanted) else f"{name} is {here}, {limit} {wanted} is needed"
+
+
+def said_of_check(kind: str, parameters: dict[str, Any]) -> str:
+    """What a check tries, as the subject of a sentence."""
+    if kind == "file_exists":
+        return f"Whether {parameters['path']} exists"
+    if kind == "file_contains":
+        return f"Whether {parameters['path']} contains “{parameters['text'][:80]}”"
+    return f"“{shlex.join(parameters['argv'])[:200]}”"
 
 
 def _holds(compare: Any, is_: Any, want: Any) -> bool:

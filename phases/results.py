@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from guardian.errors import Invalid
+from phases.gate_kinds import BY_KEY, Kind
 
 CONTENT_LIMIT_BYTES = 256 * 1024
 PATH_LIMIT = 500
@@ -18,6 +19,23 @@ _FORMS: dict[str, tuple[type, str]] = {
     "notes": (list, "must be a list"),
     "artifacts": (list, "must be a list"),
 }
+
+
+# Who observed a piece of evidence is written by Lemnos; whoever sends it cannot say so.
+WRITTEN_BY_LEMNOS = ("source", "observation", "verified_by", "verified", "sha256", "visit")
+RESERVED_REMEDY = (
+    "Ask the gate: POST /api/v1/tickets/{id}/validate-gate. It lets the checks run, and puts up its"
+    " questions, which POST /api/v1/tickets/{id}/artifacts/{artifact_id}/verify answers."
+)
+
+
+def reserved_type(kind: str) -> str:
+    """Why nobody hands in evidence of a type that stands for a gate's own requirement."""
+    if kind == Kind.MANUAL:
+        return "manual is a gate's question: a person answers it, nobody hands the answer in"
+    return (
+        f"{kind} is evidence of our own runs: Lemnos writes it, nobody hands it in or confirms it"
+    )
 
 
 def check_result(result: dict[str, Any]) -> None:
@@ -48,8 +66,8 @@ def fault_in_artifact(item: object) -> tuple[str, str] | None:
     if not isinstance(item, dict):
         return "", "must be an object with type, path and content"
     kind, path = item.get("type"), item.get("path", "")
-    if not isinstance(kind, str) or not _TYPE.fullmatch(kind):
-        return "type", "must be 1 to 64 letters, digits, - or _"
+    if fault := _fault_in_claim(item, kind):
+        return fault
     if not isinstance(path, str) or len(path) > PATH_LIMIT:
         return "path", f"must be a text of at most {PATH_LIMIT} characters"
     if reason := fault_in_json(path):
@@ -57,6 +75,16 @@ def fault_in_artifact(item: object) -> tuple[str, str] | None:
     if reason := fault_in_content(item.get("content")):
         return "content", reason
     return None
+
+
+def _fault_in_claim(item: dict[str, Any], kind: object) -> tuple[str, str] | None:
+    """What somebody says of a piece that is not theirs to say, or a type that is none."""
+    for name in WRITTEN_BY_LEMNOS:
+        if name in item:
+            return name, "is written by Lemnos, not by whoever hands evidence in"
+    if not isinstance(kind, str) or not _TYPE.fullmatch(kind):
+        return "type", "must be 1 to 64 letters, digits, - or _"
+    return ("type", reserved_type(kind)) if kind in BY_KEY else None
 
 
 def fault_in_content(content: Any) -> str:

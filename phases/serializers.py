@@ -83,10 +83,24 @@ class ArtifactCreate(StrictSerializer):
 
 class Verdict(StrictSerializer):
     verdict = serializers.ChoiceField(choices=["confirm", "reject"])
+    note = serializers.CharField(
+        max_length=2000,
+        required=False,
+        allow_blank=True,
+        help_text="Kept beside the answer to a gate's question.",
+    )
 
 
 class PhaseQuestion(StrictSerializer):
-    phase = serializers.CharField(max_length=46, required=False)
+    phase = serializers.CharField(max_length=46, required=False, help_text="A phase's key.")
+    phase_id = serializers.CharField(
+        max_length=46, required=False, help_text="The same by its id, or by its key."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if len(set(attrs.values())) > 1:
+            raise serializers.ValidationError({"phase_id": "Names another phase than `phase`."})
+        return {"phase": next(iter(attrs.values()), None)}
 
 
 class BoardCardsQuestion(StrictSerializer):

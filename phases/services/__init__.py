@@ -27,7 +27,8 @@ from phases.services.endings import (
     release_task,
 )
 from phases.services.evidence import add_artifact, record_evidence, verify_artifact
-from phases.services.gate import validate_gate
+from phases.services.gate import phase_asked, validate_gate
+from phases.services.gate_checks import WantedCheck, note_check, wanted_checks
 from phases.services.holding import hold_for_task
 from phases.services.leases import claim_tasks, extend_lease, tell_resumed
 from phases.services.moves import transition
@@ -65,6 +66,7 @@ __all__ = [
     "NewTask",
     "Ready",
     "Spawn",
+    "WantedCheck",
     "add_artifact",
     "add_dependencies",
     "admit_queued",
@@ -98,8 +100,10 @@ __all__ = [
     "import_workflow",
     "move_card",
     "move_cards",
+    "note_check",
     "note_why_waiting",
     "open_ticket",
+    "phase_asked",
     "put_aside_unanswered",
     "ready_tasks",
     "record_discovery",
@@ -133,5 +137,6 @@ __all__ = [
     "validate_gate",
     "verify_artifact",
     "waiting_without_agent",
+    "wanted_checks",
     "weigh_anew",
 ]

@@ -191,7 +191,7 @@ def _pointer_target(ticket: Ticket) -> str | None:
 
 def _gate_refused(actor: Actor, ticket: Ticket, refusal: GateNotPassed) -> dict[str, Any]:
     done = Task.objects.of_visit(ticket, ticket.phase).filter(status=Task.Status.COMPLETED)
-    if done.exists():
+    if done.exists() and not refusal.data.get("will_go_on"):
         return _block(actor, ticket, refusal.data.get("unmet", []), "gate_not_passed")
     return _wait(ticket, refusal)
 

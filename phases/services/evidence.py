@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,14 +10,16 @@ from django.db import transaction
 from django.utils import timezone
 
 from guardian.authority import MONITOR, Actor, require_level
-from guardian.errors import Invalid, NotFound, SelfReview
+from guardian.errors import Forbidden, Invalid, NotFound, SelfReview
 from guardian.models import User
 from guardian.outbox import emit
 from phases import events
 from phases.errors import TicketClosed
+from phases.gate_facts import Facts
+from phases.gate_kinds import BY_KEY, CHECKS, Kind
 from phases.models import PhaseGateArtifact, Task, Ticket
 from phases.part import require_part
-from phases.results import fault_in_content
+from phases.results import RESERVED_REMEDY, fault_in_content, reserved_type
 
 
 def digest(content: Any) -> str:
@@ -53,6 +56,10 @@ def add_artifact(
     if not ticket.is_open:
         raise TicketClosed(status=ticket.status)
     require_part(actor=actor, ticket=ticket)
+    if artifact_type in BY_KEY:
+        raise Invalid(
+            path="artifact_type", reason=reserved_type(artifact_type), remedy=RESERVED_REMEDY
+        )
     artifact, new = store(
         ticket=ticket,
         collector=actor.user,
@@ -73,25 +80,38 @@ def record_evidence(
     *,
     actor: Actor,
     ticket_id: UUID,
-    task_id: UUID,
     artifact_type: str,
     content: Any,
     observation: dict[str, Any],
+    task_id: UUID | None = None,
+    phase_id: UUID | None = None,
+    visit: int | None = None,
     path: str = "",
 ) -> PhaseGateArtifact:
     """Evidence that our own run observed; only the orchestrator may say so.
 
+    It belongs to the phase and visit of its task, or to those named: a run for a gate has no task.
     `observation`: execution_id, exit_code, isolation, sha256, observed_at.
     Raises NotFound, Invalid.
     """
-    task = (
-        Task.objects.select_related("ticket", "phase").filter(pk=task_id, team=actor.team).first()
-    )
-    if task is None or task.ticket_id != ticket_id:
+    tasks = Task.objects.select_related("ticket__team", "ticket__phase", "phase")
+    task = tasks.filter(pk=task_id, team=actor.team).first() if task_id else None
+    if task_id and (task is None or task.ticket_id != ticket_id):
         raise NotFound("There is no such task.")
+    ticket = (
+        task.ticket
+        if task
+        else Ticket.objects.select_related("team", "phase")
+        .filter(pk=ticket_id, team=actor.team)
+        .first()
+    )
+    if ticket is None:
+        raise NotFound("There is no such ticket.")
     seen = {**observation, "sha256": digest(content)}
     artifact, new = store(
-        ticket=task.ticket,
+        ticket=ticket,
+        phase_id=phase_id,
+        visit=visit,
         collector=actor.user,
         kind=artifact_type,
         path=path,
@@ -116,14 +136,18 @@ def store(
     task: Task | None,
     source: str = PhaseGateArtifact.Source.REPORTED,
     observation: dict[str, Any] | None = None,
+    phase_id: UUID | None = None,
+    visit: int | None = None,
+    recorded_at: datetime | None = None,
 ) -> tuple[PhaseGateArtifact, bool]:
+    """One piece under its phase, visit, type, path and digest: (it, new). Raises Invalid."""
     if reason := fault_in_content(content):
         raise Invalid(path="content", reason=reason)
     return PhaseGateArtifact.objects.get_or_create(
         ticket=ticket,
-        phase=task.phase if task else ticket.phase,
+        phase_id=phase_id or (task.phase_id if task else ticket.phase_id),
         # A run that goes on after its ticket began anew observes what the ticket was about before.
-        visit=task.visit if task else ticket.visit,
+        visit=visit or (task.visit if task else ticket.visit),
         artifact_type=kind,
         artifact_path=path,
         sha256=digest(content),
@@ -134,12 +158,13 @@ def store(
             "collected_by": collector,
             "source": source,
             "observation": observation,
+            "recorded_at": recorded_at or timezone.now(),
         },
     )
 
 
 def _observe_again(
-    artifact: PhaseGateArtifact, *, actor: Actor, task: Task, observation: dict[str, Any]
+    artifact: PhaseGateArtifact, *, actor: Actor, task: Task | None, observation: dict[str, Any]
 ) -> None:
     """Our own run saw these bytes, again or for the first time: it is the newest that we know."""
     artifact.source = PhaseGateArtifact.Source.SANDBOX
@@ -189,16 +214,18 @@ def tell(artifact: PhaseGateArtifact, actor: Actor | None) -> None:
 
 @transaction.atomic
 def verify_artifact(
-    *, actor: Actor, ticket_id: UUID, artifact_id: UUID, confirm: bool
+    *, actor: Actor, ticket_id: UUID, artifact_id: UUID, confirm: bool, note: str = ""
 ) -> PhaseGateArtifact:
     """A second person confirms or rejects what somebody reported; agents need level 3 for it.
 
-    Raises NotFound, SelfReview, AuthorityTooLow.
+    A gate's question is answered so, yes or no with a `note`, by a person who did none of the
+    phase's work. Raises NotFound, SelfReview, AuthorityTooLow, Forbidden, Invalid.
     """
     if not actor.is_human:
         require_level(actor, MONITOR)
     artifact = (
         PhaseGateArtifact.objects.select_for_update(of=("self",))
+        .select_related("ticket", "phase")
         .filter(pk=artifact_id, ticket_id=ticket_id, team=actor.team)
         .first()
     )
@@ -206,6 +233,10 @@ def verify_artifact(
         raise NotFound("There is no such artifact.")
     if artifact.collected_by_id == actor.id:
         raise SelfReview
+    if artifact.artifact_type in CHECKS:
+        raise Invalid(path="verdict", reason=reserved_type(artifact.artifact_type))
+    if artifact.artifact_type == Kind.MANUAL:
+        return _answer(artifact, actor, confirm=confirm, note=note)
     if artifact.source != PhaseGateArtifact.Source.SANDBOX:
         artifact.source = (
             PhaseGateArtifact.Source.REVIEWER if confirm else PhaseGateArtifact.Source.REPORTED
@@ -213,4 +244,32 @@ def verify_artifact(
         artifact.verified_by = actor.user if confirm else None
         artifact.save(update_fields=["source", "verified_by", "updated_at"])
         tell(artifact, actor)
+    return artifact
+
+
+def _answer(
+    artifact: PhaseGateArtifact, actor: Actor, *, confirm: bool, note: str
+) -> PhaseGateArtifact:
+    """Keep a person's yes or no beside the question; another person may say otherwise later."""
+    if not actor.is_human:
+        raise Forbidden("Only a person answers a gate's question.")
+    if actor.id in Facts(artifact.ticket, artifact.phase).authors:
+        raise SelfReview("Who did this phase's work does not answer for it: another person must.")
+    content = artifact.artifact_content if isinstance(artifact.artifact_content, dict) else {}
+    artifact.artifact_content = {
+        **content,
+        "answer": "yes" if confirm else "no",
+        "note": note,
+        "answered_by": actor.name,
+        "answered_at": timezone.now().isoformat(),
+    }
+    artifact.sha256 = digest(artifact.artifact_content)
+    artifact.source = (
+        PhaseGateArtifact.Source.REVIEWER if confirm else PhaseGateArtifact.Source.REPORTED
+    )
+    artifact.verified_by = actor.user if confirm else None
+    artifact.save(
+        update_fields=["artifact_content", "sha256", "source", "verified_by", "updated_at"]
+    )
+    tell(artifact, actor)
     return artifact

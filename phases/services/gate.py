@@ -1,67 +1,28 @@
 """Asking a gate: what completed tasks handed in is taken first, the answer is always stored."""
 
-from typing import Any
 from uuid import UUID
 
-from django.db import DataError, transaction
+from django.db import transaction
 
 from guardian import metrics
 from guardian.authority import Actor
 from guardian.errors import NotFound
 from guardian.outbox import emit
 from phases import events
+from phases.gate_facts import asks_something
 from phases.gates import Evaluation, evaluate, inputs_digest
-from phases.models import Phase, PhaseGateResult, Task, Ticket
-from phases.results import fault_in_artifact
-from phases.services.evidence import store, tell
-
-
-def harvest(ticket: Ticket) -> list[str]:
-    """Take the artifacts that completed tasks of this phase handed in, each once.
-
-    Returns in plain words what could not be taken: one odd item must not hold up a ticket.
-    """
-    left: list[str] = []
-    done = Task.objects.of_visit(ticket, ticket.phase).filter(status=Task.Status.COMPLETED)
-    for task in done.select_related("last_holder", "phase").order_by("completed_at", "id"):
-        found = task.result.get("artifacts") if isinstance(task.result, dict) else None
-        for number, item in enumerate(found if isinstance(found, list) else [], start=1):
-            if reason := _take(ticket, task, item):
-                left.append(f"Artifact {number} of “{task.title}” was left out: {reason}.")
-    return left
-
-
-def _take(ticket: Ticket, task: Task, item: Any) -> str:
-    """Store one item; the reason where that cannot be."""
-    if fault := fault_in_artifact(item):
-        return " ".join(part for part in fault if part)
-    if task.last_holder is None:
-        return "nobody is known to have handed it in"
-    try:
-        with transaction.atomic():
-            artifact, new = store(
-                ticket=ticket,
-                # Kept by name even where the holder has left the team since.
-                collector=task.last_holder,
-                kind=item["type"],
-                path=item.get("path", ""),
-                content=item.get("content"),
-                task=task,
-            )
-    except DataError:
-        return "the database cannot keep it"
-    if new:
-        tell(artifact, None)
-    return ""
+from phases.models import Phase, PhaseGateResult, Ticket
+from phases.services.gate_checks import ask_questions, request_checks
+from phases.services.harvest import harvest
 
 
 @transaction.atomic
 def validate_gate(
     *, actor: Actor, ticket_id: UUID, phase: str | None = None
 ) -> tuple[PhaseGateResult, Evaluation]:
-    """Ask the gate of the ticket's phase (or of a named one); the answer is always stored.
+    """Ask the gate of the ticket's phase (or of one by key or id); the answer is always stored.
 
-    Raises NotFound.
+    What it needs of others it asks for: runs of ours, and people's answers. Raises NotFound.
     """
     ticket = (
         Ticket.objects.select_related("phase", "workflow", "team")
@@ -70,16 +31,15 @@ def validate_gate(
     )
     if ticket is None:
         raise NotFound("There is no such ticket.")
-    asked = (
-        Phase.objects.filter(workflow=ticket.workflow, key=phase).first() if phase else ticket.phase
-    )
-    if asked is None:
-        keys = ticket.workflow.phases.order_by("sequence_order").values_list("key", flat=True)
-        raise NotFound(f"There is no such phase; this workflow has {', '.join(keys)}.")
+    asked = phase_asked(ticket=ticket, phase=phase)
     left = harvest(ticket)
     # Taken first: a change during the evaluation then counts as one after it.
     inputs = inputs_digest(ticket, asked)
     outcome = evaluate(ticket, asked)
+    if ask_questions(ticket=ticket, phase=asked, outcome=outcome):
+        inputs = inputs_digest(ticket, asked)
+        outcome = evaluate(ticket, asked)
+    requested = request_checks(actor=actor, ticket=ticket, phase=asked, outcome=outcome)
     outcome.notes.extend(left)
     result = PhaseGateResult.objects.create(
         team=ticket.team,
@@ -92,6 +52,8 @@ def validate_gate(
             "requirements": [c.as_dict() for c in outcome.criteria],
             "inputs": inputs,
             "notes": outcome.notes,
+            "will_go_on": outcome.will_go_on,
+            **({"checks_requested": requested} if requested else {}),
         },
         blocking_reasons=outcome.reasons,
         validated_by=actor.user,
@@ -109,6 +71,21 @@ def validate_gate(
     return result, outcome
 
 
+def phase_asked(*, ticket: Ticket, phase: str | None) -> Phase:
+    """The phase of the ticket's workflow with this key or id, its own without one.
+
+    Raises NotFound with the keys that there are.
+    """
+    if not phase:
+        return ticket.phase
+    phases = list(ticket.workflow.phases.order_by("sequence_order"))
+    found = next((p for p in phases if phase in {p.key, str(p.pk)}), None)
+    if found is None:
+        keys = ", ".join(p.key for p in phases)
+        raise NotFound(f"There is no such phase; this workflow has {keys}.")
+    return found
+
+
 def renew_answer(*, actor: Actor, ticket: Ticket, asks_first: bool) -> None:
     """Ask the gate of the ticket's phase again where what it was asked about has changed.
 
@@ -119,9 +96,7 @@ def renew_answer(*, actor: Actor, ticket: Ticket, asks_first: bool) -> None:
     answers = PhaseGateResult.objects.filter(ticket=ticket, phase=ticket.phase, visit=ticket.visit)
     last = answers.order_by("-id").first()
     if last is None:
-        asks = asks_first and (
-            ticket.phase.requirements.exists() or bool(ticket.phase.expected_outputs)
-        )
+        asks = asks_first and asks_something(ticket.phase)
     else:
         known = last.validation_result.get("inputs")
         asks = known != inputs_digest(ticket, ticket.phase)

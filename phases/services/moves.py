@@ -209,7 +209,12 @@ def _check_gate(gate: PhaseGateResult | None, ticket: Ticket) -> None:
     """The answer given before the lock counts only if nothing it was about has changed since."""
     if gate is None or gate.gate_status != PhaseGateResult.Status.PASSED:
         unmet = gate.blocking_reasons if gate else []
-        raise GateNotPassed("; ".join(unmet) or None, unmet=unmet)
+        evaluation = gate.evaluation if gate else None
+        # What a check, a reviewer or an answer will bring by itself is no reason to give up.
+        waits = bool(gate and gate.validation_result.get("will_go_on"))
+        raise GateNotPassed(
+            "; ".join(unmet) or None, unmet=unmet, evaluation=evaluation, will_go_on=waits
+        )
     if gate.validation_result.get("inputs") != inputs_digest(ticket, ticket.phase):
         raise GateInputsChanged(unmet=["The evidence or tasks changed while the gate was asked."])
 

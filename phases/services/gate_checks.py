@@ -1,0 +1,168 @@
+"""What a gate asks of others: runs of ours in the sandbox, answers of people to its questions."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from guardian.authority import Actor, service_actor
+from guardian.outbox import emit
+from phases import events
+from phases.gate_facts import CODE, requirements_of
+from phases.gates import Evaluation, evaluate
+from phases.models import Phase, PhaseGateArtifact, PhaseGateResult, Ticket
+from phases.services.evidence import store, tell
+
+
+@dataclass(frozen=True, slots=True)
+class WantedCheck:
+    """A run that a gate waits for. `inputs` says what it is about, `source` what is opened."""
+
+    ticket_id: UUID
+    phase_id: UUID
+    visit: int
+    key: str
+    kind: str
+    parameters: dict[str, Any]
+    inputs: str
+    source: Any
+
+
+def wanted_checks(*, ticket_id: UUID, among: Iterable[str] | None = None) -> list[WantedCheck]:
+    """The runs that a ticket's gate waits for now, of those with the inputs `among`.
+
+    What was asked for before the newest change is not among them: nobody needs its answer.
+    """
+    ticket = Ticket.objects.select_related("phase").filter(pk=ticket_id).first()
+    if ticket is None or not _asks(ticket, ticket.phase):
+        return []
+    outcome = evaluate(ticket)
+    wanted = {c.key: c.check["inputs"] for c in outcome.criteria if c.check and c.waits_for}
+    asked = None if among is None else set(among)
+    source = _source_of(ticket)
+    return [
+        WantedCheck(
+            ticket_id=ticket.pk,
+            phase_id=ticket.phase_id,
+            visit=ticket.visit,
+            key=row.key,
+            kind=str(row.kind),
+            parameters=row.parameters,
+            inputs=wanted[row.key],
+            source=source,
+        )
+        for row in requirements_of(ticket.phase)
+        if row.key in wanted and (asked is None or wanted[row.key] in asked)
+    ]
+
+
+def _source_of(ticket: Ticket) -> Any:
+    """The newest change of the code that names a file, else what the ticket is about."""
+    changes = PhaseGateArtifact.objects.filter(ticket=ticket, artifact_type=CODE)
+    named = changes.filter(artifact_content__has_key="file_id").order_by("-recorded_at", "-id")
+    file_id = named.values_list("artifact_content__file_id", flat=True).first()
+    if file_id is not None:
+        return {"kind": "archive", "file_id": file_id}
+    return ticket.context.get("source")
+
+
+def _asks(ticket: Ticket, phase: Phase) -> bool:
+    """A gate asks others only of the phase that its ticket is in and works on."""
+    return ticket.is_open and ticket.phase_id == phase.pk and ticket.is_approved
+
+
+def request_checks(*, actor: Actor, ticket: Ticket, phase: Phase, outcome: Evaluation) -> list[str]:
+    """Ask for the runs that lack, each once per visit and inputs: the inputs asked for now."""
+    if outcome.evaluation not in {"waiting_checks", "ready"} or not _asks(ticket, phase):
+        return []
+    wanted = {c.check["inputs"]: c.key for c in outcome.criteria if c.check and c.waits_for}
+    if not wanted or not _alone(ticket):
+        return []
+    rows = PhaseGateResult.objects.filter(ticket=ticket, phase=phase, visit=ticket.visit)
+    before = rows.filter(validation_result__has_key="checks_requested")
+    known = {
+        inputs
+        for said in before.values_list("validation_result__checks_requested", flat=True)
+        for inputs in said
+    }
+    new = [inputs for inputs in wanted if inputs not in known]
+    if new:
+        emit(
+            events.GATE_CHECK_REQUESTED,
+            subject=ticket,
+            actor=actor,
+            ticket_id=str(ticket.pk),
+            phase=phase.key,
+            visit=ticket.visit,
+            checks=[{"key": wanted[inputs], "inputs": inputs} for inputs in new],
+        )
+    return new
+
+
+def _alone(ticket: Ticket) -> bool:
+    """Whether nobody else asks for this ticket's checks right now; whoever does asks for all."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 41))", [str(ticket.pk)]
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def ask_questions(*, ticket: Ticket, phase: Phase, outcome: Evaluation) -> int:
+    """Put up each open question of a gate as evidence that a person confirms. Returns how many."""
+    if outcome.evaluation not in {"waiting_checks", "ready"} or not _asks(ticket, phase):
+        return 0
+    lemnos = service_actor(ticket.team)
+    asked = [
+        c
+        for c in outcome.criteria
+        if c.waits_for == "answer" and (c.artifact_id is None or c.stale)
+    ]
+    for criterion in asked:
+        question, _ = store(
+            ticket=ticket,
+            collector=lemnos.user,
+            kind=criterion.kind,
+            path=criterion.key,
+            # The time makes it another question than the one that was answered before.
+            content={"question": criterion.question, "asked_at": timezone.now().isoformat()},
+            task=None,
+        )
+        tell(question, lemnos)
+    return len(asked)
+
+
+@transaction.atomic
+def note_check(*, check: WantedCheck, code: str, message: str, **data: Any) -> bool:
+    """Write down why a check could not be tried; it proves nothing. False: it was known, or is old.
+
+    `data` may hold `needed` and `offered`, the isolation levels.
+    """
+    ticket = (
+        Ticket.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("phase", "team")
+        .get(pk=check.ticket_id)
+    )
+    if (ticket.phase_id, ticket.visit) != (check.phase_id, check.visit) or not ticket.is_open:
+        return False
+    lemnos = service_actor(ticket.team)
+    note, new = store(
+        ticket=ticket,
+        collector=lemnos.user,
+        kind=check.kind,
+        path=check.key,
+        content={
+            "inputs": check.inputs,
+            "refused": {"code": code, "message": message, **data},
+        },
+        task=None,
+    )
+    if new:
+        tell(note, lemnos)
+    else:
+        note.recorded_at = timezone.now()
+        note.save(update_fields=["recorded_at", "updated_at"])
+    return new
