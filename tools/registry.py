@@ -34,10 +34,13 @@ class Call:
 
 @dataclass(frozen=True)
 class Handler:
-    """How one built-in runs. `touches` decides the isolation: what happens to foreign input."""
+    """How one built-in runs. `touches` decides the isolation: what happens to foreign input.
+
+    `commands`: whoever calls says what is run, so even Lemnos's own source makes it no safer.
+    """
 
     name: str
-    touches: Literal["runs", "reads_reviewed", "reads"]
+    touches: Literal["commands", "runs", "reads_reviewed", "reads"]
     build: Callable[[Call], Job]
     sources: tuple[Path, ...] = field(default=())
     json_output: bool = True
@@ -93,6 +96,17 @@ def build_pytest(call: Call) -> Job:
     return run_program(
         "pytest_run", options, files={"source.bin": packed_source(call)}, outputs=["junit.xml"]
     )
+
+
+def build_source_command(call: Call) -> Job:
+    """The command runs beside the source; what is wrong with it is the program's to say."""
+    options = {"argv": call.input["argv"], "count_tests": call.input.get("count_tests", False)}
+    return run_program("source_command", options, files={"source.bin": packed_source(call)})
+
+
+def build_source_look(call: Call) -> Job:
+    options: dict[str, Any] = {n: call.input[n] for n in ("path", "text") if n in call.input}
+    return run_program("source_look", options, files={"source.bin": packed_source(call)})
 
 
 def build_lint(call: Call) -> Job:
@@ -160,7 +174,9 @@ HANDLERS: dict[str, Handler] = {
         Handler("source_inventory", "reads", build_inventory),
         Handler("read_artifact", "reads", build_read_artifact),
         Handler("write_artifact", "reads", build_write_artifact),
+        Handler("source_look", "reads", build_source_look),
         Handler("lint_run", "reads_reviewed", build_lint),
+        Handler("source_command", "commands", build_source_command),
         Handler("pytest_run", "runs", build_pytest),
         Handler("run_python", "runs", build_run_python, json_output=False),
         Handler("run_command", "runs", build_run_command, json_output=False),

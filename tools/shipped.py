@@ -10,6 +10,12 @@ _FILES = {
 _ARCHIVE = {"type": "string", "format": "uuid"}
 _SELECT = {"type": "array", "maxItems": 50, "items": {"type": "string", "maxLength": 200}}
 _SECONDS = {"type": "number", "exclusiveMinimum": 0, "maximum": 3600}
+_ARGV = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": 100,
+    "items": {"type": "string", "maxLength": 8192},
+}
 _OUTPUTS = {"type": "array", "maxItems": 64, "items": {"type": "string", "maxLength": 100}}
 _ENVIRONMENT = {"type": "object", "maxProperties": 32, "additionalProperties": {"type": "string"}}
 
@@ -82,6 +88,42 @@ SHIPPED: list[dict[str, Any]] = [
         "trust": "trusted",
     },
     {
+        "name": "source_look",
+        "description": "Whether a source archive holds a file, and a text in it.",
+        "function_signature": schema(
+            ["path"],
+            archive_id=_ARCHIVE,
+            path={"type": "string", "minLength": 1, "maxLength": 500},
+            text={"type": "string", "minLength": 1, "maxLength": 10000},
+        ),
+        "category": "analysis",
+        "security_level": "safe",
+        "trust": "trusted",
+        "idempotent": True,
+        "max_execution_seconds": 120,
+    },
+    {
+        "name": "source_command",
+        "description": "Run one command, without a shell, in a source archive's top folder.",
+        "function_signature": schema(
+            ["argv"],
+            archive_id=_ARCHIVE,
+            argv=_ARGV,
+            count_tests={"type": "boolean"},
+            timeout_seconds=_SECONDS,
+        ),
+        "category": "bash",
+        "security_level": "high_risk",
+        "trust": "untrusted",
+        "idempotent": True,
+        "requires_sandbox": True,
+        "max_execution_seconds": 3600,
+        "memory_mb": 1024,
+        "tmp_mb": 256,
+        "pids": 128,
+        "cpus": 1.0,
+    },
+    {
         "name": "lint_run",
         "description": "ruff over a source archive; the files are parsed, not run.",
         "function_signature": schema(files=_FILES, archive_id=_ARCHIVE, select=_SELECT),
@@ -127,12 +169,7 @@ SHIPPED: list[dict[str, Any]] = [
         "description": "Run one command, without a shell, in a fresh sandbox.",
         "function_signature": schema(
             ["argv"],
-            argv={
-                "type": "array",
-                "minItems": 1,
-                "maxItems": 100,
-                "items": {"type": "string", "maxLength": 8192},
-            },
+            argv=_ARGV,
             **_RUN,
         ),
         "category": "bash",

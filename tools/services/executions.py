@@ -84,11 +84,13 @@ def handler_of(tool: Tool) -> Handler:
 
 def runs_its_input(*, tool: Tool) -> bool:
     """Whether the code handed in is executed, or only read. Raises HandlerMissing."""
-    return handler_of(tool).touches == "runs"
+    return handler_of(tool).touches in {"runs", "commands"}
 
 
 def needed_level(*, handler: Handler, origin: str) -> str:
     """The isolation this run needs, judged by the code that executes, not by the tool alone."""
+    if handler.touches == "commands":
+        return untrusted_floor()
     if origin == "self" or handler.touches == "reads":
         return "none"
     return untrusted_floor() if handler.touches == "runs" else reviewed_floor()
