@@ -46,6 +46,12 @@ def run_pattern(run_id: str) -> None:
         log.info("run_left_to_another_host", run=run_id, why=elsewhere.code)
 
 
+@app.task(name="orchestrator.try_checks_again", queue="system")
+def try_checks_again(ticket_id: str, tries: int) -> int:
+    """Ask once more for the checks of a gate that could not be tried before."""
+    return services.run_checks(ticket_id=UUID(ticket_id), tries=tries)
+
+
 @app.periodic(cron="* * * * * */15")
 @app.task(name="orchestrator.sweep_runs", queue="system", queueing_lock="orchestrator.sweep_runs")
 def sweep_runs(timestamp: int) -> int:

@@ -1,7 +1,9 @@
 """What the orchestrator does when it hears of work: both halves, since siblings are strangers."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from guardian import events as guardian_events
 from guardian.models import Event, Team
@@ -77,6 +79,43 @@ def go_on_after_cancelled_tool(event: Event) -> None:
 
 def _wake_runs(event: Event) -> None:
     services.wake_runs(label=event.subject_label, subject_id=event.subject_id)
+
+
+@on(phases_events.GATE_CHECK_REQUESTED)
+def run_checks_of_a_gate(event: Event) -> None:
+    services.run_checks(
+        ticket_id=UUID(event.data["ticket_id"]),
+        among=[check["inputs"] for check in event.data["checks"]],
+    )
+
+
+def _of_checks(events_: Sequence[Event]) -> list[Event]:
+    """Of the ends of runs those that may be for a gate; the service asks the row itself."""
+    return [e for e in events_ if "check" in (e.data.get("context") or {})]
+
+
+@on(tools_events.EXECUTION_COMPLETED, choose=_of_checks)
+def conclude_completed_check(event: Event) -> None:
+    _conclude_check(event)
+
+
+@on(tools_events.EXECUTION_FAILED, choose=_of_checks)
+def conclude_failed_check(event: Event) -> None:
+    _conclude_check(event)
+
+
+@on(tools_events.EXECUTION_TIMEOUT, choose=_of_checks)
+def conclude_timed_out_check(event: Event) -> None:
+    _conclude_check(event)
+
+
+@on(tools_events.EXECUTION_CANCELLED, choose=_of_checks)
+def conclude_cancelled_check(event: Event) -> None:
+    _conclude_check(event)
+
+
+def _conclude_check(event: Event) -> None:
+    services.conclude_check(execution_id=UUID(event.subject_id))
 
 
 @on(phases_events.TASK_COMPLETED)

@@ -210,7 +210,9 @@ def _judge_check(facts: Facts, requirement: GateRequirement, found: Criterion) -
         found.check["state"] = "done"
         found.level, found.met = "verified", said.get("passed") is True
         if not found.met:
-            found.reason = f"{what} failed: {said.get('reason') or 'it did not say why.'}"
+            because = said.get("reason") or "it did not say why."
+            is_run = requirement.kind in {Kind.COMMAND_SUCCESS, Kind.TESTS_PASS}
+            found.reason = f"{what} failed: {because}" if is_run else str(because)
     else:
         found.waits_for = "check"
         refused = said.get("refused")

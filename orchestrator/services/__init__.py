@@ -1,6 +1,7 @@
 """The verbs of the orchestrator: the only writers of its rows."""
 
 from orchestrator.services.agents import publish_version, register_version, seed_agents
+from orchestrator.services.checks import conclude_check, run_checks
 from orchestrator.services.demo import open_demo_ticket
 from orchestrator.services.dispatch import agent_actor, dispatch, place, request_dispatch
 from orchestrator.services.executions import (
@@ -57,6 +58,7 @@ __all__ = [
     "bootstrap",
     "build_ctx",
     "cancel_run",
+    "conclude_check",
     "deprecate_pattern",
     "dispatch",
     "dry_run",
@@ -82,6 +84,7 @@ __all__ = [
     "rerun",
     "resume_agent",
     "route",
+    "run_checks",
     "runtime_status",
     "seed_agents",
     "seed_patterns",
