@@ -159,7 +159,7 @@ class Facts:
             .annotate(
                 is_fresh=Case(
                     When(fresh, then=Value(True)),  # noqa: FBT003  a value of the database
-                    default=Value(False),  # noqa: FBT003
+                    default=Value(False),  # noqa: FBT003  as above
                     output_field=BooleanField(),
                 ),
                 is_observed=ExpressionWrapper(observed, BooleanField()),
