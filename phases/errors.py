@@ -18,6 +18,21 @@ class GateInputsChanged(GateNotPassed):
     remedy = "Move again: the gate is then asked about what is there now."
 
 
+class PhaseInUse(DomainError):
+    """Tickets in this phase hold answers that would stand for nothing any more."""
+
+    code = "phase_in_use"
+    remedy = "Make it optional instead (required: false), or wait until these tickets moved on."
+    example = {"tickets": [12]}
+
+
+class RequirementExists(DomainError):
+    """The gate of this phase has a requirement of this key already."""
+
+    code = "requirement_exists"
+    remedy = "Change that one, or choose another key."
+
+
 class ApprovalRequired(DomainError):
     """This ticket is not approved: it stays where it is until somebody else lets it begin."""
 

@@ -45,6 +45,7 @@ RESULT_SUBMITTED = "phases.result.submitted"  # ticket_id, summary
 RESULT_DECIDED = "phases.result.decided"  # ticket_id, verdict, stops
 GATE_CHECK_REQUESTED = "phases.gate.check_requested"  # ticket_id, phase, visit, checks
 GATE_EVALUATED = "phases.gate.evaluated"  # ticket_id, phase, gate_status, evaluation
+GATE_REQUIREMENT_CHANGED = "phases.gate.requirement_changed"  # phase, phase_id, key, change
 ARTIFACT_ADDED = "phases.artifact.added"  # ticket_id, artifact_type, origin
 BOARD_SLOT_FREED = "phases.board.slot_freed"  # column
 BOARD_TICKET_MOVED = "phases.board.ticket_moved"  # column, position

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 from rest_framework.routers import SimpleRouter
 
-from phases import api, api_board, api_discoveries, api_tasks, views
+from phases import api, api_board, api_discoveries, api_gates, api_tasks, views
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("tickets", api.TicketViewSet, "ticket")
@@ -11,7 +11,21 @@ router.register("tasks", api_tasks.TaskViewSet, "task")
 router.register("discoveries", api_discoveries.DiscoveryViewSet, "discovery")
 router.register("workflows", api.WorkflowViewSet, "workflow")
 
+_GATE = "api/v1/phases/<str:phase>/gate-requirements"
+
 urlpatterns: list[URLPattern | URLResolver] = [
+    path(
+        _GATE,
+        api_gates.GateRequirementViewSet.as_view({"get": "list", "post": "create"}),
+        name="gate-requirements",
+    ),
+    path(
+        f"{_GATE}/<uuid:pk>",
+        api_gates.GateRequirementViewSet.as_view(
+            {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
+        ),
+        name="gate-requirement",
+    ),
     path("api/v1/board", api_board.BoardView.as_view(), name="board-api"),
     path("api/v1/board/cards", api_board.BoardCardsView.as_view(), name="board-cards"),
     path("api/v1/board/graph", api_board.BoardGraphView.as_view(), name="board-graph"),

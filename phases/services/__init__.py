@@ -29,6 +29,12 @@ from phases.services.endings import (
 from phases.services.evidence import add_artifact, record_evidence, verify_artifact
 from phases.services.gate import phase_asked, validate_gate
 from phases.services.gate_checks import WantedCheck, note_check, wanted_checks
+from phases.services.gate_requirements import (
+    add_requirement,
+    change_requirement,
+    find_phase,
+    remove_requirement,
+)
 from phases.services.holding import hold_for_task
 from phases.services.leases import claim_tasks, extend_lease, tell_resumed
 from phases.services.moves import transition
@@ -69,6 +75,7 @@ __all__ = [
     "WantedCheck",
     "add_artifact",
     "add_dependencies",
+    "add_requirement",
     "admit_queued",
     "advance_ticket",
     "approve_ticket",
@@ -77,6 +84,7 @@ __all__ = [
     "cancel_task",
     "cancel_ticket",
     "cancellable_tasks",
+    "change_requirement",
     "circle_with",
     "claim_tasks",
     "claimable_tasks",
@@ -92,6 +100,7 @@ __all__ = [
     "fail_task",
     "fail_ticket",
     "feedback_of",
+    "find_phase",
     "generate_tasks",
     "give_verdict",
     "handle_final_task",
@@ -111,6 +120,7 @@ __all__ = [
     "reject_ticket",
     "release_task",
     "remove_dependency",
+    "remove_requirement",
     "reopen_ticket",
     "resolve_discovery",
     "resubmit_ticket",

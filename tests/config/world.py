@@ -18,7 +18,7 @@ from memory import services as memory
 from orchestrator import services as orchestrator
 from orchestrator.models import AgentExecution
 from phases import services as phases
-from phases.models import Task, Workflow
+from phases.models import Task, Ticket, Workflow
 from tests import factories
 from tests.orchestrator.pattern_factories import make_run_row
 from tools import services as tools
@@ -96,6 +96,7 @@ def make_world(slug: str) -> World:
         f"/api/v1/tickets/{ticket.pk}/artifacts/": artifact.pk,
         f"/api/v1/tickets/{ticket.pk}/results/": result.pk,
         "/api/v1/discoveries/": found.pk,
+        **_gate(ticket),
         "/api/v1/files/": tools.store_file(actor=agent, name="a.txt", content=slug.encode())[0].pk,
         "/api/v1/memory/records/": memory.store(actor=agent, text=f"Ships of {slug} sail").id,
         "/api/v1/patterns/": pattern.slug,
@@ -122,6 +123,15 @@ def make_world(slug: str) -> World:
         **_locks(made, agent, lead),
     }
     return made
+
+
+def _gate(ticket: Ticket) -> dict[str, Any]:
+    """The ticket's phase, and what its gate asks for."""
+    phase = ticket.phase
+    address = f"/api/v1/phases/{phase.pk}/gate-requirements/"
+    first = phase.requirements.order_by("created_at", "id").first()
+    assert first is not None
+    return {"/api/v1/phases/": phase.pk, address: first.pk}
 
 
 def _locks(made: World, agent: Actor, lead: Actor) -> dict[str, Any]:
@@ -183,6 +193,10 @@ def bodies(made: World) -> dict[str, Any]:
                                      "description": "It leaks once more"},
         "post /api/v1/discoveries/{id}/branch": {"spawn": [{"task_type": "fix", "title": "Plug"}]},
         "post /api/v1/discoveries/{id}/resolve": {"status": "resolved"},
+        "post /api/v1/phases/{phase}/gate-requirements": {
+            "key": "read_by_many", "kind": "review", "parameters": {"count": 2}
+        },
+        "patch /api/v1/phases/{phase}/gate-requirements/{id}": {"required": False},
         "post /api/v1/tickets/{id}/results": {"summary": "It is the stern"},
         "post /api/v1/tickets/{id}/results/{result_id}/decide": {"verdict": "rejected", **why},
         "post /api/v1/tickets/{id}/transition": {"to_phase": "PHASE_REQUIREMENTS"},
