@@ -44,4 +44,5 @@ class WorkflowResultAdmin(RecordAdmin):
 class PhaseContextAdmin(RecordAdmin):
     icon = "notes"
     list_display = ["ticket", "phase", "context_summary", "updated_at"]
+    list_filter = ["phase__workflow", "phase__kind"]
     search_fields = ["context_summary"]

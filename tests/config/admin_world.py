@@ -25,7 +25,7 @@ from guardian.models.base import uuid7
 from memory import services as memory
 from orchestrator.models import AgentTrigger, AgentVersion, PatternRun
 from phases import services as phases
-from phases.models import Task, TaskDependency, Ticket
+from phases.models import PhaseContext, Review, Task, TaskDependency, Ticket
 from tests.config.world import World, make_world
 from tests.memory_factories import remember
 from tests.orchestrator.pattern_factories import make_step_row
@@ -42,6 +42,12 @@ def make_full_world(slug: str = "harbour") -> World:
     task = Task.objects.get(pk=made.rows["/api/v1/tasks/"])
     other = phases.create_task(actor=chief, ticket=ticket, task_type="next", title="Next")
     TaskDependency.objects.create(team=team, task=other, depends_on=task)
+    if not Review.objects.filter(team=team).exists():
+        Review.objects.create(team=team, task=task, iteration=1, author=agent.user)
+    if not PhaseContext.objects.filter(team=team).exists():
+        PhaseContext.objects.create(
+            team=team, ticket=ticket, phase=ticket.phase, context_summary="- It sails"
+        )
     phases.validate_gate(actor=chief, ticket_id=ticket.pk)
     run = made.rows["/api/v1/runs/"]
     record = remember(team, agent, task_id=task.pk, ticket_id=ticket.pk, run_id=run)
