@@ -61,3 +61,17 @@ class GateAnswer(serializers.Serializer[None]):
     blocking_reasons = serializers.ListField(child=serializers.CharField())
     status = serializers.CharField(help_text="What decided, as validation_status of gate-status.")
     requirements = RequirementAnswer(many=True)
+
+
+class CardResult(serializers.Serializer[None]):
+    id = serializers.UUIDField(help_text="The ticket's.")
+    ticket_id = serializers.UUIDField()
+    ok = serializers.BooleanField()
+    status = serializers.IntegerField(help_text="That of the same move made alone.")
+    version = serializers.IntegerField(required=False, help_text="Of a card that was moved.")
+    code = serializers.CharField(required=False, help_text="Of a card that was not.")
+    detail = serializers.CharField(required=False)
+
+
+class MovedCards(serializers.Serializer[None]):
+    results = CardResult(many=True)

@@ -8,9 +8,10 @@ from rest_framework.response import Response
 from guardian import errors
 from guardian.http import TeamView, actor_of, etag_of, validated
 from phases import board, services
+from phases.answers import MovedCards
 from phases.graph import board_graph
 from phases.models import BoardColumn, Ticket, Workflow
-from phases.serializers import BoardCardsQuestion, MoveCard, MoveCards, MovedCards
+from phases.serializers import BoardCardsQuestion, MoveCard, MoveCards
 from phases.serializers_graph import GraphAnswer, GraphQuestion
 
 

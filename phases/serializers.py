@@ -145,20 +145,6 @@ class MoveCards(StrictSerializer):
         return {**attrs, "all_or_nothing": said == {True}}
 
 
-class CardResult(serializers.Serializer[Any]):
-    id = serializers.UUIDField(help_text="The ticket's.")
-    ticket_id = serializers.UUIDField()
-    ok = serializers.BooleanField()
-    status = serializers.IntegerField(help_text="That of the same move made alone.")
-    version = serializers.IntegerField(required=False, help_text="Of a card that was moved.")
-    code = serializers.CharField(required=False, help_text="Of a card that was not.")
-    detail = serializers.CharField(required=False)
-
-
-class MovedCards(serializers.Serializer[Any]):
-    results = CardResult(many=True)
-
-
 @extend_schema_field(
     {
         "type": ["object", "null"],
