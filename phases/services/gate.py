@@ -52,7 +52,7 @@ def validate_gate(
             "requirements": [c.as_dict() for c in outcome.criteria],
             "inputs": inputs,
             "notes": outcome.notes,
-            "will_go_on": outcome.will_go_on,
+            "will_go_on": outcome.will_go_on or bool(requested),
             **({"checks_requested": requested} if requested else {}),
         },
         blocking_reasons=outcome.reasons,

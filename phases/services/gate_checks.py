@@ -75,14 +75,19 @@ def _asks(ticket: Ticket, phase: Phase) -> bool:
 
 
 def request_checks(*, actor: Actor, ticket: Ticket, phase: Phase, outcome: Evaluation) -> list[str]:
-    """Ask for the runs that lack, each once per visit and inputs: the inputs asked for now."""
+    """Ask for the runs that lack, each once per visit and inputs: the inputs asked for now.
+
+    Who returns from Blocked wants what could not be tried before to be tried again.
+    """
     if outcome.evaluation not in {"waiting_checks", "ready"} or not _asks(ticket, phase):
         return []
     wanted = {c.check["inputs"]: c.key for c in outcome.criteria if c.check and c.waits_for}
     if not wanted or not _alone(ticket):
         return []
     rows = PhaseGateResult.objects.filter(ticket=ticket, phase=phase, visit=ticket.visit)
-    before = rows.filter(validation_result__has_key="checks_requested")
+    before = rows.filter(
+        validation_result__has_key="checks_requested", created_at__gte=ticket.phase_entered_at
+    )
     known = {
         inputs
         for said in before.values_list("validation_result__checks_requested", flat=True)
@@ -160,9 +165,11 @@ def note_check(*, check: WantedCheck, code: str, message: str, **data: Any) -> b
         },
         task=None,
     )
-    if new:
-        tell(note, lemnos)
-    else:
+    if not new and note.recorded_at < ticket.phase_entered_at:
+        # Back from Blocked, and it still cannot be tried: that is news again.
         note.recorded_at = timezone.now()
         note.save(update_fields=["recorded_at", "updated_at"])
+        new = True
+    if new:
+        tell(note, lemnos)
     return new

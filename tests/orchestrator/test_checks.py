@@ -337,6 +337,84 @@ class TestRefusedIsolation:
         assert _job_waits(ticket)
 
 
+class TestMoves:
+    """A phase whose column leads on by itself, or to Blocked."""
+
+    pytestmark = pytest.mark.usefixtures("bare")
+
+    @pytest.fixture
+    def built(self, team, lead, agent):
+        def go(kind: str, **parameters) -> Ticket:
+            phases.seed_team(team=team)
+            tools.seed_team(team=team)
+            phase = Phase.objects.get(
+                team=team, workflow__key="default", key="PHASE_IMPLEMENTATION"
+            )
+            phase.requirements.all().delete()
+            phase.done_definitions, phase.expected_outputs = [], []
+            phase.configuration = {"on_failure": "block"}
+            phase.save()
+            GateRequirement.objects.create(
+                team=team, phase=phase, key="it", kind=kind, parameters=parameters
+            )
+            ticket = phases.open_ticket(
+                actor=lead, title="x", phase=phase.key, context={"source": upload(lead)}
+            )
+            finish(agent)
+            return ticket
+
+        return go
+
+    def test_it_waits_for_the_check_and_moves_on_with_it(self, built):
+        ticket = built("file_exists", path="README.md")
+        while relay.run_once():
+            pass
+        waits = where(ticket)
+        work()
+
+        assert (waits, where(ticket)) == ("PHASE_IMPLEMENTATION", "PHASE_TESTING")
+
+    def test_a_check_that_fails_blocks_with_its_reason(self, built):
+        ticket = built("file_exists", path="docs/no.md")
+        work()
+
+        assert where(ticket) == "PHASE_BLOCKED"
+        assert Ticket.objects.get().blocked_reason == "There is no docs/no.md in the source."
+
+    def test_one_that_cannot_be_tried_blocks_and_is_tried_again_after_the_return(
+        self, built, lead, agent, monkeypatch
+    ):
+        ticket = built("command_success", argv=["true"])
+        work()
+        first = Ticket.objects.get().blocked_reason
+
+        phases.transition(actor=lead, ticket_id=ticket.pk, to_phase="PHASE_IMPLEMENTATION")
+        finish(agent)
+        work()
+        second = where(ticket)
+        tools.record_host(
+            name="strong", levels=["container", "none"], evidence={}, warnings=[], image=""
+        )
+        phases.transition(actor=lead, ticket_id=ticket.pk, to_phase="PHASE_IMPLEMENTATION")
+        finish(agent)
+        while relay.run_once():
+            pass
+
+        assert "isolation_unavailable" in first
+        assert second == "PHASE_BLOCKED"
+        assert where(ticket) == "PHASE_IMPLEMENTATION"
+        assert ToolExecution.objects.get().status == "pending"
+
+
+def finish(agent) -> None:
+    [claim] = phases.claim_tasks(actor=agent, capabilities=["code"])
+    phases.complete_task(actor=agent, task_id=claim.task.pk, fence=claim.task.fence, result={})
+
+
+def where(ticket: Ticket) -> str:
+    return Ticket.objects.select_related("phase").get(pk=ticket.pk).phase.key
+
+
 @pytest.mark.usefixtures("engine")
 class TestCommands:
     """In the strongest sandbox that this machine proves."""

@@ -4,6 +4,8 @@ A person with a token of their own confirms what the agent says. Each gate refus
 first, and says why.
 """
 
+from typing import Any
+
 import pytest
 
 from guardian import relay
@@ -23,10 +25,10 @@ class Walk:
         assert opened.status_code == 201
         self.url = f"/api/v1/tickets/{opened.json()['id']}"
 
-    def ticket(self) -> dict:
+    def ticket(self) -> dict[str, Any]:
         return self.client.get(self.url).json()
 
-    def work(self, capability: str, *artifacts: dict) -> None:
+    def work(self, capability: str, *artifacts: dict[str, Any]) -> None:
         """Claim the phase's task, stay alive, hand in what was made."""
         body = {"capabilities": [capability]}
         [task] = self.client.post("/api/v1/tasks/claim", body, format="json").json()["tasks"]
@@ -58,7 +60,7 @@ class Walk:
         rows = self.client.get(f"{self.url}/artifacts").json()["results"]
         return [row["id"] for row in rows if row["artifact_type"] == kind][-1]
 
-    def gate(self) -> dict:
+    def gate(self) -> dict[str, Any]:
         return self.client.post(f"{self.url}/validate-gate", {}, format="json").json()
 
     def go(self, phase: str):

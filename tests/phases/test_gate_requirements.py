@@ -1,5 +1,7 @@
 """Editing what a gate asks for, over the API."""
 
+from typing import Any
+
 import pytest
 
 from guardian.models import Event
@@ -31,7 +33,7 @@ def client(author, api, phase):
 
 
 @pytest.fixture
-def made(client, address) -> dict:
+def made(client, address) -> dict[str, Any]:
     body = {"key": "good", "kind": "manual", "parameters": {"question": "Is it good?"}}
     return client.post(address, body, format="json").json()
 
