@@ -1,22 +1,24 @@
-"""Workflows as YAML: strict, read with the safe loader, no aliases, no unknown or doubled keys."""
+"""Workflows as YAML: their shape, in the order they are exported in, and strict reading.
 
-from typing import Any, Literal, Self
+`context` (key of a ticket's context -> kind of it, see phases.context) is Lemnos's own addition.
+"""
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from guardian import strict_yaml
-from guardian.strict_yaml import YamlInvalid
+from guardian.strict_yaml import Document, YamlInvalid
+from phases import workflow_rules
 from phases.gate_kinds import PARAMETERS
+from phases.scoring import DEFAULT
 
 LIMIT_BYTES = 1024 * 1024
+SLUG = r"^[A-Za-z0-9_-]{1,64}$"
+PHASE_KEY = r"^PHASE_[A-Z0-9_]{1,40}$"
+Short = Annotated[str, Field(max_length=1000)]
+Long = Annotated[str, Field(max_length=20_000)]
+Order = Annotated[int, Field(ge=0, le=32_767)]
 
 
 class _Strict(BaseModel):
@@ -24,23 +26,25 @@ class _Strict(BaseModel):
 
 
 class Definition(_Strict):
-    key: str
-    text: str
-    proved_by: str | None = None
+    key: str = Field(pattern=SLUG)
+    text: Short = Field(min_length=1)
+    proved_by: str | None = Field(default=None, pattern=SLUG)
     required: bool = True
 
 
 class Output(_Strict):
-    type: str
-    pattern: str
+    type: str = Field(pattern=SLUG)
+    pattern: str = Field(min_length=1, max_length=500)
     required: bool = True
-    validation_rule: str | None = None
+    validation_rule: str | None = Field(default=None, max_length=500)
 
 
 class EntryTask(_Strict):
-    task_type: str
-    title: str
-    required_capabilities: list[str] = []
+    task_type: str = Field(min_length=1, max_length=64)
+    title: str = Field(min_length=1, max_length=500)
+    required_capabilities: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(
+        default=[], max_length=20
+    )
     timeout_seconds: int | None = Field(default=None, ge=1, le=86400)
 
 
@@ -74,107 +78,125 @@ class Review(_Strict):
     max_iterations: int = Field(default=3, ge=1, le=10)
 
 
+class Approval(_Strict):
+    required: bool = False
+    timeout_minutes: int = Field(default=30, ge=1, le=525_600)
+
+
+class Score(_Strict):
+    """Weights of a claim's order; `workflow_rules` judges them together."""
+
+    priority: float = DEFAULT.priority
+    age: float = DEFAULT.age
+    deadline: float = DEFAULT.deadline
+    blockers: float = DEFAULT.blockers
+    retry: float = DEFAULT.retry
+    sla_factor: float = DEFAULT.sla_factor
+    floor: float = DEFAULT.floor
+    floor_after: float = DEFAULT.floor_after
+
+
+class Limits(_Strict):
+    """How far discoveries may go by themselves."""
+
+    discovery_depth: int = Field(default=5, ge=0, le=100)
+    spawn_per_ticket: int = Field(default=50, ge=0, le=10_000)
+
+
 class PhaseSpec(_Strict):
-    id: str = Field(pattern=r"^PHASE_[A-Z0-9_]{1,40}$")
-    sequence_order: int = Field(ge=0)
-    name: str = Field(max_length=100)
-    description: str = ""
+    id: str = Field(pattern=PHASE_KEY)
+    sequence_order: Order
+    name: str = Field(min_length=1, max_length=100)
+    description: Long = ""
     kind: Literal["work", "done", "blocked"] = "work"
-    allowed_transitions: list[str] = []
+    allowed_transitions: list[str] = Field(default=[], max_length=100)
     is_terminal: bool = False
-    done_definitions: list[Definition] = []
-    expected_outputs: list[Output] = []
-    phase_prompt: str = ""
-    next_steps_guide: list[str] = []
+    done_definitions: list[Definition] = Field(default=[], max_length=50)
+    expected_outputs: list[Output] = Field(default=[], max_length=50)
+    phase_prompt: Long = ""
+    next_steps_guide: list[Short] = Field(default=[], max_length=50)
     entry_task: EntryTask | None = None
     review: Review = Review()
-    gate: list[Gate] = []
+    gate: list[Gate] = Field(default=[], max_length=100)
     configuration: dict[str, Any] = {}
 
 
 class ColumnSpec(_Strict):
-    id: str
-    name: str = Field(max_length=100)
-    sequence_order: int = Field(ge=0)
-    phase_mapping: list[str]
-    wip_limit: int | None = Field(default=None, ge=1)
+    id: str = Field(pattern=SLUG)
+    name: str = Field(min_length=1, max_length=100)
+    sequence_order: Order
+    phase_mapping: list[str] = Field(max_length=100)
+    wip_limit: int | None = Field(default=None, ge=1, le=100_000)
     is_terminal: bool = False
-    auto_transition_to: str = ""
+    auto_transition_to: str | None = None
     color: Literal["gray", "blue", "yellow", "green", "red"] = "gray"
 
 
 class WorkflowSpec(_Strict):
     format: Literal[1]
-    key: str = Field(max_length=64)
-    name: str = Field(max_length=100)
-    description: str = ""
+    key: str = Field(pattern=SLUG)
+    name: str = Field(min_length=1, max_length=100)
+    description: Long = ""
     initial_phase: str
     has_result: bool = False
-    result_criteria: str = ""
+    result_criteria: Long = ""
     on_result_found: Literal["stop_all", "do_nothing"] = "stop_all"
-    context: dict[str, str] = {}
-    phases: list[PhaseSpec] = Field(min_length=1)
-    board_columns: list[ColumnSpec] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def references_resolve(self) -> Self:
-        keys = [phase.id for phase in self.phases]
-        columns = {column.id for column in self.board_columns}
-        mapped = [key for column in self.board_columns for key in column.phase_mapping]
-        faults = [
-            *_doubled("phase", keys),
-            *_doubled("sequence_order", [str(phase.sequence_order) for phase in self.phases]),
-            *_doubled("column", [column.id for column in self.board_columns]),
-            *_doubled("phase in a column", mapped),
-            *(f"phase {key} is in no column" for key in keys if key not in mapped),
-            *(f"a column names the unknown phase {key}" for key in mapped if key not in keys),
-            *(
-                f"{phase.id} allows the unknown phase {key}"
-                for phase in self.phases
-                for key in phase.allowed_transitions
-                if key not in keys
-            ),
-            *(
-                f"column {column.id} points to {column.auto_transition_to!r}"
-                for column in self.board_columns
-                if column.auto_transition_to
-                and (
-                    column.auto_transition_to not in columns
-                    or column.auto_transition_to == column.id
-                )
-            ),
-        ]
-        if self.initial_phase not in keys:
-            faults.append(f"initial_phase {self.initial_phase} is unknown")
-        if sum(phase.kind == "done" for phase in self.phases) != 1:
-            faults.append("exactly one phase must be of kind done")
-        if sum(phase.kind == "blocked" for phase in self.phases) > 1:
-            faults.append("at most one phase may be of kind blocked")
-        if faults:
-            raise ValueError("; ".join(faults))
-        return self
-
-
-def _doubled(what: str, values: list[str]) -> list[str]:
-    return [
-        f"{what} {value} stands twice" for value in sorted(set(values)) if values.count(value) > 1
-    ]
+    approval: Approval = Approval()
+    score: Score = Score()
+    limits: Limits = Limits()
+    context: dict[str, str] = Field(default={}, max_length=20)
+    phases: list[PhaseSpec] = Field(min_length=1, max_length=100)
+    board_columns: list[ColumnSpec] = Field(min_length=1, max_length=100)
 
 
 def read(text: str) -> WorkflowSpec:
-    """The checked workflow. Raises YamlInvalid naming path or line of what is wrong."""
-    if len(text.encode()) > LIMIT_BYTES:
-        raise YamlInvalid("The document is larger than 1 MiB.")
-    data = strict_yaml.load(text)
+    """The checked workflow. Raises YamlInvalid with every fault: path, line, column, message."""
+    document = strict_yaml.read(_of_size(text))
+    faults = [*document.faults, *_shape_faults(document)]
+    faults += [document.fault(*fault) for fault in workflow_rules.faults_of(document.value)]
+    if faults:
+        raise strict_yaml.refused(faults)
+    return WorkflowSpec.model_validate(document.value)
+
+
+def _of_size(text: str) -> str:
+    if len(text.encode("utf-8", "surrogatepass")) > LIMIT_BYTES:
+        raise YamlInvalid("The document is larger than 1 MiB.", errors=[
+            {"path": "", "line": 1, "column": 1, "code": "too_large",
+             "message": "is larger than 1 MiB"}
+        ])  # fmt: skip
+    return text
+
+
+def _shape_faults(document: Document) -> list[dict[str, Any]]:
+    # What a doubled key or a tag left out is no fault of its own.
+    known = {fault["path"] for fault in document.faults}
+    found = (
+        document.fault(loc, code, message, at_key=code == "unknown_field")
+        for loc, code, message in shape_faults(WorkflowSpec, document.value)
+    )
+    return [fault for fault in found if fault["path"] not in known]
+
+
+def shape_faults(shape: type[BaseModel], value: Any) -> list[tuple[tuple[Any, ...], str, str]]:
+    """(path, code, message) of everything in a value that its shape does not take."""
     try:
-        return WorkflowSpec.model_validate(data)
+        shape.model_validate(value)
     except ValidationError as error:
-        found = [
-            {
-                "path": ".".join(str(part) for part in fault["loc"]),
-                "code": fault["type"],
-                "message": fault["msg"],
-            }
-            for fault in error.errors()
+        return [
+            (
+                tuple(fault["loc"]),
+                _CODES.get(fault["type"], "invalid"),
+                _message(fault["type"], fault["msg"]),
+            )
+            for fault in error.errors(include_url=False, include_context=False, include_input=False)
         ]
-        raise YamlInvalid("The workflow has errors.", errors=found) from error
+    return []
+
+
+_CODES = {"extra_forbidden": "unknown_field", "missing": "required"}
+_MESSAGES = {"extra_forbidden": "this key is unknown", "missing": "is required"}
+
+
+def _message(kind: str, said: str) -> str:
+    return _MESSAGES.get(kind, said.removeprefix("Value error, ").removeprefix("Input "))

@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from pydantic import BaseModel
 
 from guardian.errors import Invalid
 from guardian.models import Team
@@ -50,6 +52,10 @@ def import_workflow(*, team: Team, spec: WorkflowSpec, is_default: bool = False)
         has_result=spec.has_result,
         result_criteria=spec.result_criteria,
         on_result_found=spec.on_result_found,
+        approval_required=spec.approval.required,
+        approval_timeout_minutes=spec.approval.timeout_minutes,
+        score=own_values(spec.score),
+        limits=own_values(spec.limits),
         context_kinds=spec.context,
     )
     columns: dict[str, BoardColumn] = {}  # of a phase's key
@@ -63,7 +69,7 @@ def import_workflow(*, team: Team, spec: WorkflowSpec, is_default: bool = False)
             position=item.sequence_order,
             wip_limit=item.wip_limit,
             is_terminal=item.is_terminal,
-            auto_transition_to=item.auto_transition_to,
+            auto_transition_to=item.auto_transition_to or "",
             color=item.color,
         )
         rows.append(column)
@@ -104,6 +110,11 @@ def import_workflow(*, team: Team, spec: WorkflowSpec, is_default: bool = False)
     Phase.objects.bulk_create(phases)
     GateRequirement.objects.bulk_create(gates)
     return workflow
+
+
+def own_values(part: BaseModel) -> dict[str, Any]:
+    """What a workflow says otherwise than Lemnos would; the rest follows Lemnos."""
+    return part.model_dump(exclude_defaults=True)
 
 
 def _link(phases: Iterable[Phase], columns: Iterable[BoardColumn]) -> None:
