@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture
 def api(transactional_db, server) -> Iterator[int]:  # noqa: F811  the fixture
-    """The port of a real server; what dead agents asked it is done before the tables are emptied."""
+    """The port of a real server; what dead agents asked it ends before the tables are emptied."""
     yield server.config.port
     until(lambda: not server.server_state.connections and not server.server_state.tasks)
 
@@ -113,7 +113,7 @@ def late_write(port, log) -> _chaos.Outcome:
         until(lambda: len(home.lines()) == 1)
         home.signal(first, signal.SIGSTOP)
         _chaos.time_passes(user_id)
-        home.start(token, think=4)
+        home.start(token, think=60)
         until(lambda: len(home.lines()) == 2)
         home.signal(first, signal.SIGCONT)
         until(lambda: len(home.lines()) == 3)
