@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from guardian import errors
-from guardian.http import Page, TeamViewSet, etag_of, validated
+from guardian.http import Page, etag_of, validated
 from phases import services
 from phases.answers import GateAnswer, GateStatusAnswer, TransitionAnswer
 from phases.api_tickets import (
@@ -22,7 +22,7 @@ from phases.api_tickets import (
     ticket_response,
 )
 from phases.gates import evaluate
-from phases.models import Ticket, Workflow
+from phases.models import Ticket
 from phases.serializers import (
     ArtifactCreate,
     ArtifactSerializer,
@@ -34,7 +34,6 @@ from phases.serializers import (
     TicketSerializer,
     Transition,
     Verdict,
-    WorkflowSerializer,
 )
 from phases.targets import targets
 
@@ -226,12 +225,3 @@ class TicketViewSet(TicketReading, TicketEnds, TicketWork):
         reason = validated(Reason, request.data)["reason"]
         services.reopen_ticket(actor=self.actor, ticket_id=pk, reason=reason, version=version)
         return ticket_response(pk)
-
-
-class WorkflowViewSet(TeamViewSet):
-    """Workflows with their phases and columns."""
-
-    queryset = Workflow.objects.prefetch_related("phases", "columns")
-    serializer_class = WorkflowSerializer
-    scopes = {"list": "tickets:read", "retrieve": "tickets:read"}
-    filters = {"key": "key"}

@@ -15,7 +15,7 @@ from phases.serializers import BoardCardsQuestion, MoveCard, MoveCards
 from phases.serializers_graph import GraphAnswer, GraphQuestion
 
 
-def _flow(request: Request, key: str) -> Workflow:
+def flow_of(request: Request, key: str) -> Workflow:
     """The workflow of this key, or the team's default one. Raises NotFound."""
     flows = Workflow.objects.for_team(actor_of(request).team_id)
     flow = flows.filter(key=key).first() if key else flows.filter(is_default=True).first()
@@ -39,7 +39,7 @@ class BoardView(TeamView):
         responses=OpenApiTypes.OBJECT,
     )
     def get(self, request: Request) -> Response:
-        return Response(board.snapshot(_flow(request, request.query_params.get("workflow", ""))))
+        return Response(board.snapshot(flow_of(request, request.query_params.get("workflow", ""))))
 
 
 class BoardGraphView(TeamView):
@@ -50,7 +50,7 @@ class BoardGraphView(TeamView):
     @extend_schema(parameters=[GraphQuestion], responses=GraphAnswer)
     def get(self, request: Request) -> Response:
         asked = validated(GraphQuestion, request.query_params.dict())
-        return Response(board_graph(_flow(request, asked.get("workflow", ""))))
+        return Response(board_graph(flow_of(request, asked.get("workflow", ""))))
 
 
 class BoardCardsView(TeamView):

@@ -33,6 +33,22 @@ class RequirementExists(DomainError):
     remedy = "Change that one, or choose another key."
 
 
+class WorkflowConflict(DomainError):
+    """What stays of this workflow and what the text brings do not go together."""
+
+    code = "workflow_conflict"
+    remedy = "Correct the places it names, or move the tickets that hold the old phases first."
+    example = {"refused": [{"path": "phases.PHASE_DESIGN", "reason": "1 ticket", "tickets": 1}]}
+
+
+class WorkflowChanged(DomainError):
+    """The workflow or its tickets changed since the dry run: an import would do something else."""
+
+    code = "digest_changed"
+    remedy = "Ask for a dry run again, and send the digest it answers."
+    example = {"digest": "9f86d081884c7d659a2feaa0c55ad015"}
+
+
 class ApprovalRequired(DomainError):
     """This ticket is not approved: it stays where it is until somebody else lets it begin."""
 

@@ -13,7 +13,6 @@ from phases.models import (
     PhaseGateArtifact,
     PhaseHistory,
     Ticket,
-    Workflow,
 )
 
 PRIORITIES = {"CRITICAL": 1, "HIGH": 2, "MEDIUM": 3, "LOW": 4}
@@ -278,22 +277,3 @@ class PhaseSerializer(serializers.ModelSerializer[Phase]):
     class Meta:
         model = Phase
         fields = ["key", "name", "sequence_order", "kind", "allowed_transitions", "is_terminal"]
-
-
-class WorkflowSerializer(serializers.ModelSerializer[Workflow]):
-    phases = PhaseSerializer(many=True, read_only=True)
-    columns = ColumnSerializer(many=True, read_only=True)
-
-    class Meta:
-        model = Workflow
-        fields = [
-            "id",
-            "key",
-            "name",
-            "description",
-            "initial_phase",
-            "is_default",
-            "phases",
-            "columns",
-            "version",
-        ]

@@ -6,11 +6,13 @@ from phases.services.approvals import (
     reject_ticket,
     resubmit_ticket,
 )
+from phases.services.auto import auto_transition
 from phases.services.batches import NewTask, create_tasks
 from phases.services.board import advance_ticket, move_card, set_card_facts
 from phases.services.board_bulk import CardMove, move_cards
 from phases.services.cancels import cancel_task, cancellable_tasks
 from phases.services.claim_facts import budget_left, results_before
+from phases.services.columns import change_column, change_phase
 from phases.services.contexts import update_context
 from phases.services.dependencies import add_dependencies, circle_with, remove_dependency
 from phases.services.discoveries import (
@@ -63,7 +65,7 @@ from phases.services.tasks import create_task, settle_dependencies, start_ticket
 from phases.services.tickets import cancel_ticket, fail_ticket, open_ticket, update_ticket
 from phases.services.timeouts import clean_up_timed_out, set_timeout, timed_out
 from phases.services.waiting import admit_queued, retry_moves
-from phases.services.workflows import import_workflow, seed_team
+from phases.services.workflows import export_workflow, import_file, import_workflow, seed_team
 
 __all__ = [
     "Alike",
@@ -79,11 +81,14 @@ __all__ = [
     "admit_queued",
     "advance_ticket",
     "approve_ticket",
+    "auto_transition",
     "branch_discovery",
     "budget_left",
     "cancel_task",
     "cancel_ticket",
     "cancellable_tasks",
+    "change_column",
+    "change_phase",
     "change_requirement",
     "circle_with",
     "claim_tasks",
@@ -96,6 +101,7 @@ __all__ = [
     "create_tasks",
     "decide_result",
     "decide_review",
+    "export_workflow",
     "extend_lease",
     "fail_task",
     "fail_ticket",
@@ -106,6 +112,7 @@ __all__ = [
     "handle_final_task",
     "heal_queue",
     "hold_for_task",
+    "import_file",
     "import_workflow",
     "move_card",
     "move_cards",

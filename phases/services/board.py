@@ -160,6 +160,10 @@ def _follow_pointer(actor: Actor, ticket: Ticket) -> dict[str, Any]:
         # A person moves it on: whether the evidence is there is told as soon as all work is done.
         done = Task.objects.of_visit(ticket, ticket.phase).filter(status__in=_COUNTS_AS_DONE)
         renew_answer(actor=actor, ticket=ticket, asks_first=done.exists())
+        pointer = ticket.column.auto_transition_to
+        if pointer:
+            text = f"No way leads from {ticket.phase.name} to the column {pointer}."
+            return _note(ticket, "illegal_transition", text)
         return {"moved": False, "to_phase": None, "reason": "no_pointer"}
     try:
         moved = transition(

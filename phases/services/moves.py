@@ -25,6 +25,7 @@ from phases.services.contexts import remember_phase
 from phases.services.gate import validate_gate
 from phases.services.powers import check_powers, check_wish, require_approval
 from phases.services.tasks import follow_move
+from phases.services.wip import judge_wip
 
 # How often the gate is asked anew when its inputs change between the answer and the lock.
 GATE_ATTEMPTS = 3
@@ -168,6 +169,8 @@ def _move(
         returns=kind == PhaseHistory.Kind.UNBLOCK,
         retried=options["task_id"],
     )
+    if column.wip_limit is not None or old_column.wip_limit is not None:
+        judge_wip(column_ids=ids)
     if old_column.pk != column.pk and old_column.wip_limit is not None:
         emit(events.BOARD_SLOT_FREED, subject=old_column, column=old_column.key)
     return Moved(ticket, source)

@@ -13,6 +13,7 @@ from phases.gates import inputs_digest
 from phases.models import BoardColumn, Phase, PhaseGateResult, Task, Ticket
 from phases.services.board import advance_ticket
 from phases.services.tasks import make_ready
+from phases.services.wip import judge_wip, untold_columns
 
 
 @transaction.atomic
@@ -24,6 +25,7 @@ def admit_queued(*, column_id: UUID) -> int:
     """
     column = BoardColumn.objects.select_for_update(no_key=True).get(pk=column_id)
     admitted = _admit(column)
+    judge_wip(column_ids=[column_id])
     waiting = Ticket.objects.still_open().filter(
         workflow_id=column.workflow_id, auto_wait__column=column.key
     )
@@ -49,8 +51,16 @@ def retry_moves() -> int:
     queued = BoardColumn.objects.filter(free, queued_count__gt=0)
     for column_id in list(queued.values_list("id", flat=True)):
         admit_queued(column_id=column_id)
+    for column_id in untold_columns():
+        _judge_alone(column_id)
     idle = [ticket.pk for ticket in _idle_tickets() if not _nothing_new(ticket)]
     return sum(bool(advance_ticket(ticket_id=ticket_id)["moved"]) for ticket_id in idle)
+
+
+@transaction.atomic
+def _judge_alone(column_id: UUID) -> None:
+    BoardColumn.objects.select_for_update(no_key=True).get(pk=column_id)
+    judge_wip(column_ids=[column_id])
 
 
 def _idle_tickets() -> Iterator[Ticket]:

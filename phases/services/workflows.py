@@ -1,21 +1,29 @@
 """Workflows come from YAML; the shipped ones are put into each new team once."""
 
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from pydantic import BaseModel
 
+from guardian.authority import Actor
 from guardian.errors import Invalid
 from guardian.models import Team
+from guardian.outbox import emit
+from phases import events
 from phases.context import known_kinds
-from phases.models import BoardColumn, GateRequirement, Phase, Workflow
+from phases.errors import WorkflowChanged, WorkflowConflict
+from phases.models import Workflow
+from phases.services.workflow_edits import faults_of, lock_columns, lock_key, settle, uses_of
+from phases.services.workflow_rows import write_rows
+from phases.workflow_diff import Plan, plan
+from phases.workflow_document import Document, canonical, document_of, dump
 from phases.workflow_yaml import WorkflowSpec, read
 
 SHIPPED = ("default", "software_development", "repo_checkup")
+# An event names so many paths of each list; the numbers are of all.
+NAMED = 50
 
 
 @cache
@@ -38,99 +46,110 @@ def seed_team(*, team: Team) -> list[Workflow]:
 @transaction.atomic
 def import_workflow(*, team: Team, spec: WorkflowSpec, is_default: bool = False) -> Workflow:
     """Write a new workflow from its checked form. Raises Invalid for an unknown kind of context."""
+    _check_kinds(spec)
+    return write_rows(team=team, document=canonical(spec), is_default=is_default)
+
+
+def import_file(
+    *,
+    actor: Actor,
+    text: str,
+    dry_run: bool = False,
+    overwrite: bool = False,
+    expect_digest: str | None = None,
+    reason: str = "",
+) -> Plan:
+    """Make a workflow of a YAML text, or let it change the one of its key; all or nothing.
+
+    Without `overwrite` what is there stays, and only what is missing is made. Phases that tickets
+    need stay always. `expect_digest` is that of a dry run: anything else than what it showed is
+    refused. Raises YamlInvalid, Invalid, WorkflowConflict, WorkflowChanged.
+    """
+    spec = read(text)
+    _check_kinds(spec)
+    return _import(
+        actor=actor,
+        wanted=canonical(spec),
+        dry_run=dry_run,
+        overwrite=overwrite,
+        expect_digest=expect_digest,
+        reason=reason,
+    )
+
+
+@transaction.atomic
+def _import(
+    *,
+    actor: Actor,
+    wanted: Document,
+    dry_run: bool,
+    overwrite: bool,
+    expect_digest: str | None,
+    reason: str,
+) -> Plan:
+    if not dry_run:
+        lock_key(team_id=actor.team_id, key=wanted["key"])
+    rows = Workflow.objects.filter(team=actor.team, key=wanted["key"])
+    flow = (rows if dry_run else rows.select_for_update(no_key=True)).first()
+    if flow is not None and not dry_run:
+        lock_columns(flow)
+    current = document_of(flow) if flow else None
+    made = plan(current, wanted, overwrite=overwrite, uses=uses_of(flow) if flow else {})
+    if expect_digest is not None and expect_digest != made.digest:
+        raise WorkflowChanged(digest=made.digest)
+    _check_whole(made)
+    if dry_run or not made.changes_something:
+        return made
+    flow = write_rows(team=actor.team, document=made.document)
+    settle(flow=flow, before=current, after=made.document)
+    emit(
+        events.WORKFLOW_IMPORTED,
+        subject=flow,
+        actor=actor,
+        reason=reason,
+        workflow=flow.key,
+        workflow_id=str(flow.pk),
+        is_new=current is None,
+        creates=made.creates[:NAMED],
+        updates=[change["path"] for change in made.updates[:NAMED]],
+        deletes=made.deletes[:NAMED],
+        refused=[refusal["path"] for refusal in made.refused[:NAMED]],
+        counts={name: len(value) for name, value in made.as_dict().items() if name != "digest"},
+        digest=made.digest,
+    )
+    return made
+
+
+def _check_whole(made: Plan) -> None:
+    """What stays and what comes must be a workflow together. Raises WorkflowConflict."""
+    faults = faults_of(made.document)
+    if not faults:
+        return
+    named = [
+        {"path": _told_path(made.document, path), "code": code, "message": message}
+        for path, code, message in faults
+    ]
+    first = f"{named[0]['path']}: {named[0]['message']}"
+    raise WorkflowConflict(
+        f"With what stays it would be no workflow: {first}.", errors=named, **made.as_dict()
+    )
+
+
+def _told_path(document: Document, path: tuple[str | int, ...]) -> str:
+    """With keys in place of numbers: what stays has no number in the text."""
+    parts = list(path)
+    if len(parts) > 1 and parts[0] in {"phases", "board_columns"} and isinstance(parts[1], int):
+        parts[1] = document[str(parts[0])][parts[1]]["id"]
+    return ".".join(map(str, parts))
+
+
+def _check_kinds(spec: WorkflowSpec) -> None:
     for key, kind in spec.context.items():
         if kind not in known_kinds():
             known = ", ".join(known_kinds()) or "none"
             raise Invalid(path=f"context.{key}", reason=f"{kind!r} is unknown; known: {known}")
-    workflow = Workflow.objects.create(
-        team=team,
-        key=spec.key,
-        name=spec.name,
-        description=spec.description,
-        initial_phase=spec.initial_phase,
-        is_default=is_default,
-        has_result=spec.has_result,
-        result_criteria=spec.result_criteria,
-        on_result_found=spec.on_result_found,
-        approval_required=spec.approval.required,
-        approval_timeout_minutes=spec.approval.timeout_minutes,
-        score=own_values(spec.score),
-        limits=own_values(spec.limits),
-        context_kinds=spec.context,
-    )
-    columns: dict[str, BoardColumn] = {}  # of a phase's key
-    rows: list[BoardColumn] = []
-    for item in spec.board_columns:
-        column = BoardColumn(
-            team=team,
-            workflow=workflow,
-            key=item.id,
-            name=item.name,
-            position=item.sequence_order,
-            wip_limit=item.wip_limit,
-            is_terminal=item.is_terminal,
-            auto_transition_to=item.auto_transition_to or "",
-            color=item.color,
-        )
-        rows.append(column)
-        columns |= dict.fromkeys(item.phase_mapping, column)
-    phases: list[Phase] = []
-    gates: list[GateRequirement] = []
-    for phase_spec in spec.phases:
-        phase = Phase(
-            team=team,
-            workflow=workflow,
-            column=columns[phase_spec.id],
-            key=phase_spec.id,
-            entry_task=phase_spec.entry_task.model_dump() if phase_spec.entry_task else None,
-            review_required=phase_spec.review.required,
-            max_review_iterations=phase_spec.review.max_iterations,
-            done_definitions=[d.model_dump() for d in phase_spec.done_definitions],
-            expected_outputs=[o.model_dump() for o in phase_spec.expected_outputs],
-            **phase_spec.model_dump(
-                include={
-                    "sequence_order",
-                    "name",
-                    "description",
-                    "kind",
-                    "allowed_transitions",
-                    "is_terminal",
-                    "phase_prompt",
-                    "next_steps_guide",
-                    "configuration",
-                }
-            ),
-        )
-        phases.append(phase)
-        gates += [
-            GateRequirement(team=team, phase=phase, **gate.model_dump()) for gate in phase_spec.gate
-        ]
-    _link(phases, rows)
-    BoardColumn.objects.bulk_create(rows)
-    Phase.objects.bulk_create(phases)
-    GateRequirement.objects.bulk_create(gates)
-    return workflow
 
 
-def own_values(part: BaseModel) -> dict[str, Any]:
-    """What a workflow says otherwise than Lemnos would; the rest follows Lemnos."""
-    return part.model_dump(exclude_defaults=True)
-
-
-def _link(phases: Iterable[Phase], columns: Iterable[BoardColumn]) -> None:
-    """The next column of a phase: its column's pointer, else that of the lowest forward phase."""
-    by_key = {phase.key: phase for phase in phases}
-    pointers = {column.key: column for column in columns}
-    for phase in by_key.values():
-        pointer = pointers.get(phase.column.auto_transition_to)
-        forward = sorted(
-            (
-                by_key[key]
-                for key in phase.allowed_transitions
-                if key in by_key
-                and by_key[key].sequence_order > phase.sequence_order
-                and by_key[key].kind != Phase.Kind.BLOCKED
-            ),
-            key=lambda p: p.sequence_order,
-        )
-        phase.next_column = pointer or (forward[0].column if forward else None)
+def export_workflow(*, workflow_id: UUID) -> str:
+    """The workflow as it is now, as YAML."""
+    return dump(document_of(Workflow.objects.get(pk=workflow_id)))

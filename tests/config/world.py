@@ -1,6 +1,7 @@
 """One row of everything in a team, and a body for each request that needs one."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -18,7 +19,7 @@ from memory import services as memory
 from orchestrator import services as orchestrator
 from orchestrator.models import AgentExecution
 from phases import services as phases
-from phases.models import Task, Ticket, Workflow
+from phases.models import BoardColumn, Phase, Task, Ticket, Workflow
 from tests import factories
 from tests.orchestrator.pattern_factories import make_run_row
 from tools import services as tools
@@ -103,6 +104,8 @@ def make_world(slug: str) -> World:
         "/api/v1/runs/": make_run_row(agent, pattern).pk,
         "/api/v1/runtime/instances/": instances[0].pk,
         "/api/v1/runtime/executions/": _execution(team, lead).pk,
+        **_own_column(team),
+        "/api/v1/board/auto-transition/": ticket.pk,
         "/api/v1/workflows/": Workflow.objects.get(team=team, key="default").pk,
         "/api/v1/events/": Event.objects.filter(team=team).latest("id").pk,
         "/api/v1/events/schedules/": guardian.create_schedule(
@@ -123,6 +126,16 @@ def make_world(slug: str) -> World:
         **_locks(made, agent, lead),
     }
     return made
+
+
+def _own_column(team: Team) -> dict[str, Any]:
+    """A column and a phase of the default workflow whose keys no other team has."""
+    flow = Workflow.objects.get(team=team, key="default")
+    own: dict[str, Any] = {"team": team, "workflow": flow, "name": "Dock"}
+    column = BoardColumn.objects.create(**own, key=f"{team.slug}-dock", position=90)
+    key = f"PHASE_{re.sub('[^A-Z]', '_', team.slug.upper())}"
+    Phase.objects.create(**own, column=column, key=key, sequence_order=90)
+    return {"/api/v1/board/columns/": column.key, "/api/v1/board/column/": key}
 
 
 def _gate(ticket: Ticket) -> dict[str, Any]:
@@ -221,6 +234,9 @@ def bodies(made: World) -> dict[str, Any]:
                                     "version": task.ticket.version},
         "post /api/v1/board/bulk-move": {"moves": [{"ticket_id": ticket, "version": 1,
                                                     "column": task.ticket.column.key}]},
+        "patch /api/v1/board/columns/{key}": {"name": "Renamed"},
+        "patch /api/v1/phases/{id}": {"name": "Renamed"},
+        "post /api/v1/workflows/import": {"yaml": FLOW},
         "post /api/v1/costs/budgets": {"scope_type": "team", "period": "day", "limit": "5"},
         "patch /api/v1/costs/budgets/{id}": {"limit": "2000000"},
         "post /api/v1/events/publish": {"type": "ship.seen", "payload": {"n": 1}},
@@ -268,6 +284,17 @@ PATTERN = {
         }
     ],
 }  # fmt: skip
+FLOW = """\
+format: 1
+key: matrix
+name: Matrix
+initial_phase: PHASE_WORK
+phases:
+  - {id: PHASE_WORK, sequence_order: 0, name: Work, allowed_transitions: [PHASE_DONE]}
+  - {id: PHASE_DONE, sequence_order: 1, name: Done, kind: done}
+board_columns:
+  - {id: all, name: All, sequence_order: 0, phase_mapping: [PHASE_WORK, PHASE_DONE]}
+"""
 QUERIES = {
     "get /api/v1/locks/status": lambda _: {"resource_type": "dock", "resource_id": "1"},
     "get /api/v1/costs/budgets/check": lambda _: {"scope_type": "team"},
