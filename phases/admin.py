@@ -54,43 +54,12 @@ def _may_call_off(actor: Actor, ticket: models.Ticket) -> bool:
     return ticket.created_by_id == actor.id or actor.authority >= MONITOR
 
 
-@admin.register(models.Workflow)
-class WorkflowAdmin(RecordAdmin):
-    icon = "schema"
-    list_display = ["name", "key", "team", "is_default", "initial_phase"]
-    list_filter = ["is_default", "team"]
-    search_fields = ["name", "key"]
-
-
-@admin.register(models.Phase)
-class PhaseAdmin(RecordAdmin):
-    icon = "flag"
-    list_display = ["name", "key", "workflow", "column", "sequence_order", "kind"]
-    list_filter = ["kind", "workflow"]
-    search_fields = ["name", "key"]
-
-
 @admin.register(models.GateRequirement)
 class GateRequirementAdmin(RecordAdmin):
     icon = "rule"
     list_display = ["key", "phase", "kind", "min_evidence", "required"]
     list_filter = ["kind", "min_evidence"]
     search_fields = ["key"]
-
-
-@admin.register(models.BoardColumn)
-class BoardColumnAdmin(RecordAdmin):
-    icon = "view_column"
-    list_display = [
-        "name",
-        "workflow",
-        "wip_limit",
-        "admitted_count",
-        "queued_count",
-        "total_count",
-    ]
-    list_filter = ["workflow"]
-    search_fields = ["name", "key"]
 
 
 def of_named_ticket(
@@ -334,6 +303,7 @@ class PhaseGateResultAdmin(RecordAdmin):
 
 
 import_module("phases.admin_rounds")  # registers itself
+import_module("phases.admin_workflows")  # so does this
 
 console.tile(
     "Blocked tickets",
