@@ -85,6 +85,10 @@ class WorkflowAdmin(RecordAdmin):
 
     def _makes(self, request: HttpRequest) -> Iterable[dict[str, Any]]:
         yield from super()._makes(request)
+        # No row is typed in: the address for that stays shut, also to who may import.
+        match = request.resolver_match
+        if match is None or not str(match.url_name).endswith("_changelist"):
+            return
         actor = _actor(request)
         if actor is not None and may(actor, WRITE):
             yield {"button": IMPORT, "url": reverse("admin:phases_workflow_import")}
