@@ -1,6 +1,5 @@
 """The read model of a ticket's panel: overview, tasks, evidence, timeline in one go."""
 
-import json
 from typing import Any
 
 from django.conf import settings
@@ -8,16 +7,13 @@ from django.utils import timezone
 
 from guardian.authority import MONITOR, Actor
 from guardian.stops import stop_of
-from phases.gates import Criterion, Evaluation, evaluate
-from phases.models import Phase, PhaseGateArtifact, Task, Ticket, Workflow
+from phases.gates import evaluate
+from phases.models import Phase, PhaseGateArtifact, Task, Ticket
+from phases.panel_evidence import report_of, told_artifact, told_gate
 from phases.panel_rounds import reviews_of, rounds, told_reviews
 from phases.timeline import ended, timeline
 from phases.why import is_for_its_source, why
 
-CONTENT_SHOWN = 40_000
-THIN_SPACE = "\u202f"  # groups digits and never breaks the line
-# Figures are told in this order, others behind them by name.
-_FIRST = ("files", "bytes", "total", "passed", "failed", "errors", "skipped", "exit_code")
 _TONES = {
     "completed": "ok",
     "failed": "bad",
@@ -69,10 +65,10 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
         "tasks": [task for task in shown if not task["is_of_before"]],
         "tasks_of_before": [task for task in shown if task["is_of_before"]],
         **_count(ticket, tasks),
-        "gate": _gate(asked_by or ticket.phase, ticket.workflow, gate, artifacts, actor)
+        "gate": told_gate(asked_by or ticket.phase, ticket.workflow, gate, artifacts, actor)
         | {"open": ticket.is_open and ticket.phase.kind == Phase.Kind.WORK},
-        "artifacts": [_artifact(a, ticket) for a in artifacts],
-        "report": _report(ticket, artifacts),
+        "artifacts": [told_artifact(a, ticket) for a in artifacts],
+        "report": report_of(ticket, artifacts),
         "timeline": timeline(ticket, tasks),
         **rounds(ticket, tasks, actor),
         "tabs": settings.PANEL_TABS,
@@ -139,152 +135,6 @@ def _task(task: Task, ticket: Ticket, may_retry: bool) -> dict[str, Any]:  # noq
         "summary": str(task.result.get("summary", "")) if isinstance(task.result, dict) else "",
         "may_retry": may_retry and not is_of_before and task.status in {"failed", "cancelled"},
     }
-
-
-def _leads_to(phase: Phase, workflow: Workflow) -> str:
-    """The phase that opens when this one's gate is passed; its column may be the same."""
-    ahead = [
-        p
-        for p in workflow.phases.all()
-        if p.key in phase.allowed_transitions
-        and p.kind != Phase.Kind.BLOCKED
-        and p.sequence_order > phase.sequence_order
-    ]
-    return min(ahead, key=lambda p: p.sequence_order).name if ahead else ""
-
-
-def _gate(
-    phase: Phase,
-    workflow: Workflow,
-    gate: Evaluation,
-    artifacts: list[PhaseGateArtifact],
-    actor: Actor,
-) -> dict[str, Any]:
-    by_id = {str(a.pk): a for a in artifacts}
-    rows = [_criterion(c, by_id.get(c.artifact_id or ""), actor) for c in gate.criteria]
-    return {
-        "rows": rows,
-        "to": _leads_to(phase, workflow),
-        "verified": sum(r["met"] and r["level"] == "verified" for r in rows),
-        "reported": sum(r["level"] == "reported" for r in rows),
-        "passed": gate.passed,
-    }
-
-
-def _criterion(
-    criterion: Criterion, artifact: PhaseGateArtifact | None, actor: Actor
-) -> dict[str, Any]:
-    level = "stale" if criterion.stale else criterion.level
-    badge = level
-    if not criterion.met and level not in {"reported", "stale"}:
-        level, badge = "none", "missing" if criterion.missing else "not met"
-    return {
-        "name": criterion.key.replace("_", " "),
-        "required": criterion.required,
-        "met": criterion.met,
-        "level": level,
-        "badge": badge,
-        "tone": {"verified": "ok", "reported": "warn", "stale": "warn"}.get(level, ""),
-        "reason": criterion.reason,
-        "observer": observer(artifact) if artifact else "",
-        "facts": facts(artifact) if artifact else "",
-        "artifact_id": criterion.artifact_id,
-        "may_confirm": artifact is not None
-        and not artifact.is_verified
-        and artifact.collected_by_id != actor.id
-        and actor.has_scope("approvals:decide"),
-    }
-
-
-def observer(artifact: PhaseGateArtifact) -> str:
-    """Who says so, in words."""
-    seen = artifact.observation or {}
-    if artifact.source == PhaseGateArtifact.Source.SANDBOX:
-        parts = [_how(seen)]
-        if seen.get("exit_code") is not None:
-            parts.append(f"exit {seen['exit_code']}")
-        if seen.get("execution_id"):
-            parts.append(f"execution {str(seen['execution_id'])[:8]}…")
-        return ", ".join(parts)
-    if artifact.verified_by is not None:
-        return f"reported by {artifact.collected_by.name}, confirmed by {artifact.verified_by.name}"
-    return f"reported by {artifact.collected_by.name}"
-
-
-_WHERE = {
-    "container": "in a container",
-    "bwrap+": "in bubblewrap with counted limits",
-    "bwrap": "in bubblewrap",
-    "none": "without a sandbox",
-}
-
-
-def _how(seen: dict[str, Any]) -> str:
-    """What our own run did with the source, and what stood between it and the host."""
-    if "composed_from" in seen:
-        return "composed by Lemnos of what its own runs observed"
-    where = _WHERE.get(str(seen.get("isolation")), "at an unknown isolation level")
-    ran = seen.get("ran_the_source")
-    if ran is None:
-        return f"observed by Lemnos {where}"
-    return f"run by Lemnos {where}" if ran else f"read by Lemnos, not run, {where}"
-
-
-def facts(artifact: PhaseGateArtifact) -> str:
-    """The figures of a piece of evidence in one line."""
-    content = artifact.artifact_content
-    if isinstance(content, str):
-        return f"{len(content):,} characters".replace(",", THIN_SPACE)
-    if not isinstance(content, dict):
-        return ""
-    plain = [
-        f"{name.replace('_', ' ')} {_figure(value)}"
-        for name, value in sorted(content.items(), key=_rank)
-        if isinstance(value, (int, float, str, bool)) and len(str(value)) <= 40
-    ]
-    return " · ".join(plain[:6])
-
-
-def _rank(item: tuple[str, Any]) -> tuple[int, str]:
-    name = item[0]
-    return (_FIRST.index(name) if name in _FIRST else len(_FIRST), name)
-
-
-def _figure(value: float | str | bool) -> str:  # noqa: FBT001  a value to show
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}".replace(",", THIN_SPACE) if isinstance(value, int) else str(value)
-
-
-def _artifact(artifact: PhaseGateArtifact, ticket: Ticket) -> dict[str, Any]:
-    level = "verified" if artifact.is_verified else "reported"
-    if artifact.visit < ticket.fresh_from_visit:
-        level = "stale"  # about what the ticket was about before
-    content = artifact.artifact_content
-    text = content if isinstance(content, str) else json.dumps(content, indent=2)
-    return {
-        "row": artifact,
-        "name": artifact.artifact_type.replace("_", " "),
-        "observer": observer(artifact),
-        "facts": facts(artifact),
-        "level": level,
-        "tone": "ok" if level == "verified" else "warn",
-        "is_prose": isinstance(content, str),
-        "text": text[:CONTENT_SHOWN],
-        "cut": len(text) > CONTENT_SHOWN,
-    }
-
-
-def _report(ticket: Ticket, artifacts: list[PhaseGateArtifact]) -> str:
-    """The text a finished ticket was for; not one about what it was about before it restarted."""
-    if ticket.status != Ticket.Status.COMPLETED:
-        return ""
-    of_now = [a for a in artifacts if a.visit >= ticket.fresh_from_visit]
-    reports = [a for a in of_now if a.artifact_type == "report"]
-    # What Lemnos observed comes before what somebody said, however late.
-    found = max(reports, key=lambda a: (a.is_verified, a.recorded_at), default=None)
-    content = found.artifact_content if found else ""
-    return content[:CONTENT_SHOWN] if isinstance(content, str) else ""
 
 
 def _retry_to(ticket: Ticket) -> Phase | None:

@@ -198,3 +198,28 @@ def test_a_card_says_who_has_it_open(visit, lead, viewer):
 
     shown = card(column(page, "Analyzing"), "Retry storm")
     expect(shown).to_contain_text(f"open at {viewer.name}")
+
+
+def test_a_gate_asks_a_person_who_answers_in_the_panel(visit, lead, team):
+    phase = Phase.objects.get(team=team, workflow__key=FLOW, key="PHASE_DESIGN")
+    services.add_requirement(
+        actor=lead,
+        phase_id=phase.pk,
+        key="looks_right",
+        kind="manual",
+        parameters={"question": "Does it look right?"},
+    )
+    open_ticket(lead, "Retry storm", phase="PHASE_DESIGN")
+    page = visit(lead, f"{BOARD}/tickets/1?tab=evidence")
+
+    page.get_by_role("button", name="Validate").click()
+    expect(page.get_by_role("tabpanel", name="Evidence")).to_contain_text("Does it look right?")
+    page.get_by_role("button", name="No…").click()
+    page.get_by_label("Why not").fill("The logo is upside down.")
+    page.get_by_role("button", name="No", exact=True).click()
+    expect(page.get_by_role("tabpanel", name="Evidence")).to_contain_text("upside down")
+    page.get_by_role("button", name="Yes…").click()
+    page.get_by_role("button", name="Yes", exact=True).click()
+
+    expect(page.get_by_role("tabpanel", name="Evidence")).to_contain_text("verified")
+    expect(page.get_by_role("button", name="Yes…")).to_have_count(0)
