@@ -106,12 +106,20 @@ def _check_way(target: Target) -> None:
         raise EgressRefused(" ".join(faults), remedy=_way_in(target, target.literal))
 
 
+def is_never_called(address: Address) -> bool:
+    """Link-local addresses, where clouds keep credentials; a mapped or tunnelled one counts too."""
+    inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
+    return address.is_link_local or (inner is not None and inner.is_link_local)
+
+
 def _is_closed_http(target: Target) -> bool:
     return target.scheme == "http" and not settings.WEBHOOK_HTTP
 
 
 def _way_in(target: Target, address: Address | None) -> str:
-    """Every setting that opens this target, written out."""
+    """Every setting that opens this target, written out; nothing opens some."""
+    if address is not None and is_never_called(address):
+        return "Give an https address on the public internet: this one is never called."
     needed = ["LEMNOS_WEBHOOK_HTTP=1"] if _is_closed_http(target) else []
     if not target.usual or (address is not None and not is_public(address)):
         needed.append(f"LEMNOS_EGRESS_ALLOW={_entry(target, address)}")
@@ -134,6 +142,13 @@ def check_address(target: Target, address: Address) -> None:
     """Raises EgressRefused unless this address may be reached at the target's port."""
     if target.usual and is_public(address):
         return
+    if is_never_called(address):
+        raise EgressRefused(
+            f"{address} is of this machine's own link, where clouds answer with their secrets.",
+            remedy=_way_in(target, address),
+            address=str(address),
+            port=target.port,
+        )
     for entry in allowances(settings.EGRESS_ALLOW):
         if entry.covers(address, target.port, usual=target.usual):
             return

@@ -208,3 +208,15 @@ class TestBodies:
 
         assert answer.status_code == 403
         assert "tickets:write" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]"])
+def test_no_setting_opens_where_clouds_keep_their_secrets(settings, host):
+    settings.WEBHOOK_HTTP = True
+    settings.EGRESS_ALLOW = ["169.254.0.0/16", "fe80::/10", "::ffff:169.254.0.0/112"]
+
+    with pytest.raises(EgressRefused) as refused:
+        check_url(f"http://{host}/latest/meta-data/")
+
+    assert "is never called" in refused.value.remedy_text
+    assert "LEMNOS_EGRESS_ALLOW" not in refused.value.remedy_text
