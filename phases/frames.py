@@ -18,6 +18,12 @@ from guardian.models import Event
 from phases import board, events
 from phases.models import BoardColumn, Task, TaskDependency, Ticket
 
+# What is about the board itself, not about one of its tickets.
+_BOARD_CHANGED = {
+    events.WORKFLOW_IMPORTED,
+    events.PHASE_UPDATED,
+    events.BOARD_COLUMN_UPDATED,
+}
 REPLAY_LIMIT = 5_000
 FRAME_BYTES = 64 * 1024
 
@@ -84,6 +90,15 @@ def news(notices: Iterable[Notice]) -> dict[Stream, Patch]:
             if told.kind.startswith("phases.")
         )
     )
+
+
+def boards_changed(notices: Iterable[Notice]) -> set[str]:
+    """Workflows whose columns, phases or limits are others: their boards are read afresh."""
+    return {
+        str(told.data["workflow_id"])
+        for told in notices
+        if told.kind in _BOARD_CHANGED and told.data.get("workflow_id")
+    }
 
 
 def replay(*, after: int, upto: int, stream: Stream) -> Patch | None:

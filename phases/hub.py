@@ -200,8 +200,11 @@ class Hub:
         """One frame per board that these events touch."""
         found = await in_thread(frames.news, notices) if notices else {}
         stops = await in_thread(stops_of, self.teams()) if _may_stop(notices) else {}
+        changed = frames.boards_changed(notices)
 
         def tell() -> None:
+            for stream in [s for s in self._sockets if str(s[1]) in changed]:
+                self._publish(stream, [TOO_OLD])
             for stream, patch in found.items():
                 if stream in self.last:
                     texts = frames.frames(patch, prev=self.last[stream], seq=patch.seq)

@@ -61,7 +61,8 @@ class Gate(_Strict):
         "manual",
         "review",
     ]
-    parameters: dict[str, Any] = {}
+    # Judged also where they are left out: most kinds need some.
+    parameters: dict[str, Any] = Field(default={}, validate_default=True)
     min_evidence: Literal["reported", "verified"] = "verified"
     required: bool = True
 

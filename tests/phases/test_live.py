@@ -524,6 +524,27 @@ class TestResume:
 
         assert [m["reason"] for m in asyncio.run(scene())] == ["too_old", "too_old"]
 
+    def test_a_page_whose_board_was_edited_is_sent_to_the_board(self, lead, admin, team):
+        """A limit, a name or a phase is no card's news: the page reads the columns afresh."""
+        column = BoardColumn.objects.get(workflow__team=team, workflow__key=FLOW, key="building")
+
+        page = Page(lead)
+        page.load(fresh_board(team))
+
+        async def scene():
+            async with page.connected():
+                await page.hear("hello")
+                await page.resume()
+                await database_sync_to_async(edit)()
+                return await page.hear("snapshot_required")
+
+        def edit() -> None:
+            changes = {"wip_limit": 4}
+            services.change_column(actor=admin, column_id=column.pk, version=None, changes=changes)
+            relay.run_once()
+
+        assert asyncio.run(scene())["reason"] == "too_old"
+
     def test_big_news_come_in_linked_frames_of_at_most_64_kib(self, lead, team):
         page = Page(lead)
         page.load(fresh_board(team))

@@ -186,10 +186,10 @@ def test_a_broken_text_is_refused_and_never_an_accident(seed):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_ten_thousand_broken_texts_are_no_accident():
-    valid = sum(judge(mutated(random.Random(seed))) for seed in range(10_000))  # noqa: S311  as above
+def test_thousands_of_broken_texts_are_no_accident():
+    valid = sum(judge(mutated(random.Random(seed))) for seed in range(2_000))  # noqa: S311  as above
 
-    assert 0 < valid < 5_000
+    assert 0 < valid < 1_000
 
 
 def test_the_shipped_files_stand_where_they_are_looked_for():

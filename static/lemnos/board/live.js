@@ -92,7 +92,11 @@ export class Live extends EventTarget {
     try {
       const response = await fetch(`/api/v1/board?workflow=${encodeURIComponent(this.#workflow)}`, { headers: { Accept: "application/json" } });
       if (!response.ok) throw new Error(String(response.status));
-      this.#store.load(await response.json());
+      const board = await response.json();
+      // Other columns than the page was made with: only a new page has them.
+      const keys = (columns) => JSON.stringify([...columns].map(({ key, name, phases }) => [key, name, phases]));
+      if (keys(board.columns) !== keys(this.#store.columns.values())) return location.reload();
+      this.#store.load(board);
       this.#resume();
     } catch {
       this.cut();
