@@ -92,7 +92,7 @@ class WorkflowViewSet(TeamViewSet):
         flow = self.get_object()
         return Response(WorkflowSerializer(flow).data, headers={"ETag": etag_of(flow)})
 
-    @extend_schema(responses={(200, "application/yaml"): OpenApiTypes.STR})
+    @extend_schema(responses={(200, "application/yaml"): OpenApiTypes.OBJECT})
     @action(detail=True, methods=["get"])
     def export(self, request: Request, pk: str) -> HttpResponse:
         """The workflow as YAML, as it is now; imported again it changes nothing."""
@@ -102,7 +102,7 @@ class WorkflowViewSet(TeamViewSet):
 
     @extend_schema(
         parameters=[ImportOptions],
-        request={"application/json": WorkflowImport, "application/yaml": OpenApiTypes.STR},
+        request={"application/json": WorkflowImport, "application/yaml": OpenApiTypes.OBJECT},
         responses=ImportAnswer,
     )
     @action(detail=False, methods=["post"], url_path="import", url_name="import")

@@ -42,12 +42,14 @@ def pytest_configure(config: pytest.Config) -> None:
     TransactionTestCase._fixture_teardown = lambda _: wipe()  # type: ignore[attr-defined]  # private
 
 
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """With pytest alone only the self-check is looked at, and of it what needs nothing else."""
-    if not RUNTIME_ONLY or not collection_path.name.startswith("test_"):
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The self-check reads its own files only; with pytest alone what needs nothing else."""
+    if not collection_path.name.startswith("test_"):
+        return None
+    if config.option.markexpr != "selfcheck" and not RUNTIME_ONLY:
         return None
     text = collection_path.read_text("utf-8")
-    return "mark.selfcheck" not in text or "hypothesis" in text or None
+    return "mark.selfcheck" not in text or (RUNTIME_ONLY and "hypothesis" in text) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

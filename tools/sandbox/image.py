@@ -1,5 +1,6 @@
 """The sandbox image: built from the host's files, known by its ID, never pulled."""
 
+import compileall
 import contextlib
 import json
 import os
@@ -12,6 +13,7 @@ import sysconfig
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 RECORD = "sandbox-image.json"
 PACKAGES = ("pytest", "pluggy", "iniconfig", "packaging", "pygments")
@@ -102,6 +104,7 @@ def build_rootfs(target: Path) -> None:
     copy_packages(library / "site-packages")
     # Debian's own Python looks for packages under this name only.
     (library / "dist-packages").symlink_to("site-packages")
+    compile_library(library, fresh)
     binaries = [interpreter, *library.glob("lib-dynload/*.so")]
     ruff = shutil.which("ruff", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
     if ruff is None:
@@ -121,6 +124,18 @@ def build_rootfs(target: Path) -> None:
                 path.chmod(path.stat().st_mode & 0o777 | 0o444)
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
+
+
+def compile_library(library: Path, top: Path) -> None:
+    """Byte code beside every module: nothing can write it later, each run would compile anew.
+
+    It is believed unchecked (PEP 552): the files are read-only, and times differ between builds.
+    A file that is no Python of this version keeps none; the build's proof imports what must run.
+    """
+    compileall.compile_dir(
+        library, quiet=2, workers=0, stripdir=str(top), prependdir="/",
+        invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
+    )  # fmt: skip
 
 
 def copy_packages(target: Path) -> None:
