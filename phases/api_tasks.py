@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from guardian import errors
-from guardian.http import TeamViewSet, is_whole_number, validated
+from guardian.http import is_whole_number, once, validated
 from phases import services
 from phases.answers_tasks import (
     CircularAnswer,
@@ -22,28 +22,25 @@ from phases.answers_tasks import (
     TimeoutAnswer,
     WhyAnswer,
 )
-from phases.models import Review, Task, Ticket
+from phases.api_reviews import ReviewActions
+from phases.models import Task, Ticket
 from phases.reports import dependency_report, score_report, timeout_report, why_report
 from phases.serializers import Reason
 from phases.serializers_tasks import (
     CancelTask,
     CreatedTasks,
-    DecideReview,
     DependsOn,
     DependsOnOne,
-    GiveVerdict,
     ReadyQuestion,
     ReadyTaskAnswer,
-    ReviewSerializer,
     SetTimeout,
     TaskBatch,
     TaskCreate,
     TaskSerializer,
-    VerdictAnswer,
 )
 
 
-class TaskViewSet(TeamViewSet):
+class TaskViewSet(ReviewActions):
     """Tasks, as rows; claiming and finishing them is answered by the orchestrator."""
 
     queryset = Task.objects.select_related("phase", "holder", "last_holder")
@@ -73,6 +70,8 @@ class TaskViewSet(TeamViewSet):
         "timeout_status": "tickets:read",
     }
     reading_posts = frozenset({"check_circular"})
+    # How alike tasks are is asked before their transaction: a model may be needed for it.
+    own_once = frozenset({"create", "batch"})
     filters = {
         "status": "status",
         "phase": "phase__key",
@@ -92,22 +91,39 @@ class TaskViewSet(TeamViewSet):
         if ticket is None:
             raise errors.NotFound("There is no such ticket.")
         body["phase_key"] = body.pop("phase", None)
-        task = services.create_task(actor=self.actor, ticket=ticket, **body)
-        return Response(TaskSerializer(task).data, status=201)
+        if body.pop("deduplicate"):
+            body["alike"] = services.compare_task(
+                ticket=ticket,
+                phase_key=body["phase_key"],
+                title=body["title"],
+                description=body.get("description"),
+            )
+
+        def make() -> Response:
+            task = services.create_task(actor=self.actor, ticket=ticket, **body)
+            return Response(TaskSerializer(task).data, status=201)
+
+        return once(self, request, make)
 
     @extend_schema(request=TaskBatch, responses={201: CreatedTasks})
     @action(detail=False, methods=["post"])
     def batch(self, request: Request) -> Response:
         """Make up to 100 tasks with what they wait for, all or none."""
-        body = validated(TaskBatch, request.data)["tasks"]
-        made = services.create_tasks(
-            actor=self.actor, tasks=[services.NewTask(**fields) for fields in body]
-        )
-        told = [
-            {"ref": fields.get("ref"), **TaskSerializer(task).data}
-            for fields, task in zip(body, made, strict=True)
-        ]
-        return Response({"tasks": told}, status=201)
+        body = validated(TaskBatch, request.data)
+        asked = [services.NewTask(**fields) for fields in body["tasks"]]
+        alike = None
+        if body["deduplicate"]:
+            alike = services.compare_tasks(actor=self.actor, tasks=asked)
+
+        def make() -> Response:
+            made = services.create_tasks(actor=self.actor, tasks=asked, alike=alike)
+            told = [
+                {"ref": fields.get("ref"), **TaskSerializer(task).data}
+                for fields, task in zip(body["tasks"], made, strict=True)
+            ]
+            return Response({"tasks": told}, status=201)
+
+        return once(self, request, make)
 
     @extend_schema(responses=DependencyReport)
     @action(detail=True, methods=["get"])
@@ -165,53 +181,6 @@ class TaskViewSet(TeamViewSet):
     def retry(self, request: Request, pk: UUID) -> Response:
         """Put a failed task up again, and its ticket back to work."""
         task = services.retry_task(actor=self.actor, task_id=pk, **validated(Reason, request.data))
-        return Response(TaskSerializer(task).data)
-
-    @extend_schema(responses=ReviewSerializer(many=True))
-    @action(detail=True, methods=["get"])
-    def reviews(self, request: Request, pk: UUID) -> Response:
-        """Every round of review of a task, oldest first."""
-        rows = self.get_object().reviews.select_related("author", "reviewer")
-        found = rows.order_by("iteration")[:200]
-        return Response({"results": ReviewSerializer(found, many=True).data, "next": None})
-
-    @extend_schema(request=None, responses={201: ReviewSerializer})
-    @reviews.mapping.post
-    def start_review(self, request: Request, pk: UUID) -> Response:
-        """Take a finished task to review, for 600 seconds; its author cannot."""
-        review = services.start_review(actor=self.actor, task_id=pk)
-        return Response(ReviewSerializer(review).data, status=201)
-
-    @extend_schema(request=GiveVerdict, responses=VerdictAnswer)
-    @action(detail=True, methods=["post"], url_path="reviews/<int:iteration>/verdict")
-    def verdict(self, request: Request, pk: UUID, iteration: int) -> Response:
-        """End a review: the task is completed, or goes back with what is to be done."""
-        review, unblocked = services.give_verdict(
-            actor=self.actor,
-            task_id=pk,
-            iteration=iteration,
-            **validated(GiveVerdict, request.data),
-        )
-        became = {
-            Review.Status.PASSED: Task.Status.COMPLETED,
-            Review.Status.NEEDS_WORK: Task.Status.NEEDS_WORK,
-            Review.Status.ESCALATED: Task.Status.BLOCKED,
-        }
-        return Response(
-            {
-                "review": ReviewSerializer(review).data,
-                "status": became[Review.Status(review.status)],
-                "unblocked": [str(pk) for pk in unblocked],
-            }
-        )
-
-    @extend_schema(request=DecideReview, responses=TaskSerializer)
-    @action(detail=True, methods=["post"])
-    def decide(self, request: Request, pk: UUID) -> Response:
-        """A person ends what reviews could not: completed, one more round, or failed."""
-        task = services.decide_review(
-            actor=self.actor, task_id=pk, **validated(DecideReview, request.data)
-        )
         return Response(TaskSerializer(task).data)
 
     def _whole(self) -> Task:

@@ -8,11 +8,11 @@ from rest_framework import serializers
 from guardian.http import StrictSerializer
 from phases.models import TaskDiscovery
 from phases.serializers import PersonField
-from phases.serializers_tasks import TaskCreate, TaskSerializer
+from phases.serializers_tasks import TaskFields, TaskSerializer
 from phases.services.spawning import MOST
 
 
-class SpawnTask(TaskCreate):
+class SpawnTask(TaskFields):
     """As a task is made by itself, without its ticket and priority, which the source has."""
 
     ticket_id = None  # type: ignore[assignment]  # takes the field out

@@ -16,7 +16,13 @@ class WantedLock(Resource):
     mode = serializers.ChoiceField(["exclusive", "shared"], default="exclusive")
 
 
-class TaskCreate(StrictSerializer):
+DEDUPLICATE = (
+    "Link a task that is a copy of another of its ticket and phase (likeness of 0.92 and more) to"
+    " that one: it is answered as duplicated and never dispatched."
+)
+
+
+class TaskFields(StrictSerializer):
     ticket_id = serializers.UUIDField()
     phase = serializers.CharField(
         max_length=46, required=False, help_text="Its key; without one that of the ticket."
@@ -47,7 +53,11 @@ class TaskCreate(StrictSerializer):
     )
 
 
-class TaskInBatch(TaskCreate):
+class TaskCreate(TaskFields):
+    deduplicate = serializers.BooleanField(default=False, help_text=DEDUPLICATE)
+
+
+class TaskInBatch(TaskFields):
     ref = serializers.RegexField(
         r"^[A-Za-z0-9_.-]{1,64}\Z",
         required=False,
@@ -66,6 +76,7 @@ class TaskBatch(StrictSerializer):
     tasks: serializers.ListSerializer[Any] = serializers.ListSerializer(
         child=TaskInBatch(), min_length=1, max_length=100
     )
+    deduplicate = serializers.BooleanField(default=False, help_text=DEDUPLICATE)
 
 
 @extend_schema_field(

@@ -7,13 +7,14 @@ from phases.services.approvals import (
     resubmit_ticket,
 )
 from phases.services.auto import auto_transition
-from phases.services.batches import NewTask, create_tasks
+from phases.services.batches import NewTask, compare_tasks, create_tasks
 from phases.services.board import advance_ticket, move_card, set_card_facts
 from phases.services.board_bulk import CardMove, move_cards
 from phases.services.cancels import cancel_task, cancellable_tasks
 from phases.services.claim_facts import budget_left, results_before
 from phases.services.columns import change_column, change_phase
 from phases.services.contexts import update_context
+from phases.services.copies import Alike
 from phases.services.dependencies import add_dependencies, circle_with, remove_dependency
 from phases.services.discoveries import (
     branch_discovery,
@@ -59,9 +60,9 @@ from phases.services.reviews import (
     start_review,
     sweep_reviews,
 )
-from phases.services.spawning import Alike, Spawn, compare_spawn
+from phases.services.spawning import Spawn, compare_spawn
 from phases.services.sweep import handle_final_task, heal_queue, sweep_leases
-from phases.services.tasks import create_task, settle_dependencies, start_ticket
+from phases.services.tasks import compare_task, create_task, settle_dependencies, start_ticket
 from phases.services.tickets import cancel_ticket, fail_ticket, open_ticket, update_ticket
 from phases.services.timeouts import clean_up_timed_out, set_timeout, timed_out
 from phases.services.waiting import admit_queued, retry_moves
@@ -95,6 +96,8 @@ __all__ = [
     "claimable_tasks",
     "clean_up_timed_out",
     "compare_spawn",
+    "compare_task",
+    "compare_tasks",
     "complete_and_claim",
     "complete_task",
     "create_task",

@@ -15,6 +15,7 @@ from phases import claims
 from phases.errors import DependencyCycle, TicketClosed
 from phases.models import Phase, Task, TaskDependency, Ticket
 from phases.part import require_part
+from phases.services.copies import Alike, best_of, compare, still_true, tell_copies, text_of
 from phases.services.dependents import settle_blocks
 from phases.services.edges import circle_of_refs, lock_edges, originals
 from phases.services.locking import locked_tasks
@@ -61,10 +62,28 @@ class _Faults:
             raise Invalid(f"{first['path']}: {first['message']}{more}", errors=self.errors)
 
 
+def compare_tasks(*, actor: Actor, tasks: list[NewTask]) -> dict[UUID, Alike]:
+    """By ticket, how alike its new tasks are to what it has: for `create_tasks`.
+
+    May call a model, so it is asked before the transaction.
+    """
+    ids = {new.ticket_id for new in tasks}
+    tickets = Ticket.objects.select_related("phase").filter(team=actor.team, pk__in=ids)
+    return {
+        ticket.pk: compare(ticket=ticket, keys=keys, texts=texts)
+        for ticket in tickets
+        for _, keys, texts in [_asked(tasks, ticket)]
+    }
+
+
 @transaction.atomic
-def create_tasks(*, actor: Actor, tasks: list[NewTask]) -> list[Task]:
+def create_tasks(
+    *, actor: Actor, tasks: list[NewTask], alike: dict[UUID, Alike] | None = None
+) -> list[Task]:
     """Up to 100 tasks with their edges, in their order; ready ones can be claimed at once.
 
+    With what `compare_tasks` told, copies of others in their phase are linked to them and never
+    dispatched; whoever waits for a copy waits for its original.
     Nothing is stored where anything is wrong. Raises Invalid with every fault by its path,
     DependencyCycle with the refs of the circle, NotYours.
     """
@@ -77,14 +96,53 @@ def create_tasks(*, actor: Actor, tasks: list[NewTask]) -> list[Task]:
     phases = _phases(tasks, tickets, faults)
     outer = _outer(actor, tasks, faults)
     faults.refuse()
-    if cycle := circle_of_refs({str(i): _inner(new, refs) for i, new in enumerate(tasks)}):
+    copies = {} if alike is None else _copies(tasks, tickets, alike)
+    inner = {i: _inner(new, refs, copies) for i, new in enumerate(tasks) if i not in copies}
+    if cycle := circle_of_refs(
+        {str(i): [str(j) for j in js if isinstance(j, int)] for i, js in inner.items()}
+    ):
         raise DependencyCycle(cycle=[tasks[int(i)].ref for i in cycle])
     for ticket in tickets.values():
         require_part(actor=actor, ticket=ticket)
-    waits_for = {task.pk: task for task in locked_tasks(sorted(set(outer.values())))}
-    made = [_row(new, tickets[new.ticket_id], phases[i]) for i, new in enumerate(tasks)]
-    edges = list(_edges(tasks, made, refs, outer, waits_for))
-    return _store(actor, made, edges, waits_for)
+    wanted = {*outer.values(), *(j for js in inner.values() for j in js if isinstance(j, UUID))}
+    waits_for = {task.pk: task for task in locked_tasks(sorted(wanted))}
+    made = [
+        _row(new, tickets[new.ticket_id], phases[i], is_copy=i in copies)
+        for i, new in enumerate(tasks)
+    ]
+    for i, (original, _) in copies.items():
+        made[i].duplicate_of_id = made[original].pk if isinstance(original, int) else original
+    edges = list(_edges(tasks, made, inner, outer, waits_for))
+    stored = _store(actor, made, edges, waits_for)
+    tell_copies(actor=actor, copies=[(made[i], score) for i, (_, score) in copies.items()])
+    return stored
+
+
+def _asked(tasks: list[NewTask], ticket: Ticket) -> tuple[list[int], list[str], list[str]]:
+    """The ticket's new tasks: (their places in the batch, their phases' keys, their texts)."""
+    places = [i for i, new in enumerate(tasks) if new.ticket_id == ticket.pk]
+    keys = [tasks[i].phase or ticket.phase.key for i in places]
+    return places, keys, [text_of(tasks[i].title, tasks[i].description) for i in places]
+
+
+def _copies(
+    tasks: list[NewTask], tickets: dict[UUID, Ticket], alike: dict[UUID, Alike]
+) -> dict[int, tuple[UUID | int, float]]:
+    """place of a copy → (its original's id or place in the batch, how alike they are)."""
+    found: dict[int, tuple[UUID | int, float]] = {}
+    for ticket in tickets.values():
+        places, keys, texts = _asked(tasks, ticket)
+        told = alike.get(ticket.pk) or Alike([], None)
+        for i, scores in zip(
+            places, still_true(ticket=ticket, keys=keys, texts=texts, alike=told), strict=True
+        ):
+            if best := best_of(scores):
+                original, score = best
+                if isinstance(original, int):
+                    original = places[original]
+                    original = found[original][0] if original in found else original
+                found[i] = original, score
+    return found
 
 
 def _refs(tasks: list[NewTask], faults: _Faults) -> dict[str, int]:
@@ -103,10 +161,13 @@ def _refs(tasks: list[NewTask], faults: _Faults) -> dict[str, int]:
     return found
 
 
-def _inner(new: NewTask, refs: dict[str, int]) -> list[str]:
-    """The indexes of the tasks of the batch that it waits for, once each."""
+def _inner(
+    new: NewTask, refs: dict[str, int], copies: dict[int, tuple[UUID | int, float]]
+) -> list[UUID | int]:
+    """What it waits for of the batch, once each: by place, or by id what one is a copy of."""
     said = (one for one in new.depends_on if one.startswith(OF_THE_BATCH))
-    return list(dict.fromkeys(str(refs[one.removeprefix(OF_THE_BATCH)]) for one in said))
+    places = (refs[one.removeprefix(OF_THE_BATCH)] for one in said)
+    return list(dict.fromkeys(copies[i][0] if i in copies else i for i in places))
 
 
 def _tickets(actor: Actor, tasks: list[NewTask], faults: _Faults) -> dict[UUID, Ticket]:
@@ -160,7 +221,7 @@ def _outer(actor: Actor, tasks: list[NewTask], faults: _Faults) -> dict[str, UUI
     return {one: found[pk] for one, pk in said.items() if pk in found}
 
 
-def _row(new: NewTask, ticket: Ticket, phase: Phase | None) -> Task:
+def _row(new: NewTask, ticket: Ticket, phase: Phase | None, *, is_copy: bool) -> Task:
     return Task(
         team=ticket.team,
         ticket=ticket,
@@ -175,20 +236,21 @@ def _row(new: NewTask, ticket: Ticket, phase: Phase | None) -> Task:
         timeout_seconds=new.timeout_seconds,
         max_retries=new.max_retries,
         deadline=new.deadline,
+        status=Task.Status.DUPLICATED if is_copy else Task.Status.PENDING,
     )
 
 
 def _edges(
     tasks: list[NewTask],
     made: list[Task],
-    refs: dict[str, int],
+    inner: dict[int, list[UUID | int]],
     outer: dict[str, UUID],
     waits_for: dict[UUID, Task],
 ) -> Iterator[TaskDependency]:
-    for i, new in enumerate(tasks):
-        inside = [made[int(j)] for j in _inner(new, refs)]
-        ids = dict.fromkeys(outer[one] for one in new.depends_on if one in outer)
-        for other in [*inside, *(waits_for[pk] for pk in ids)]:
+    for i, inside in inner.items():
+        said = (outer[one] for one in tasks[i].depends_on if one in outer)
+        for one in dict.fromkeys([*inside, *said]):
+            other = made[one] if isinstance(one, int) else waits_for[one]
             done = other.status == Task.Status.COMPLETED
             made[i].deps_left += not done
             yield TaskDependency(team=made[i].team, task=made[i], depends_on=other, satisfied=done)
@@ -201,13 +263,14 @@ def _store(
     TaskDependency.objects.bulk_create(edges)
     open_edges = [edge for edge in edges if edge.depends_on_id in waits_for and not edge.satisfied]
     claims.count_blockers(edge.depends_on_id for edge in open_edges)
-    claims.tell_created(actor=actor, tasks=made)
+    own = [task for task in made if task.status != Task.Status.DUPLICATED]
+    claims.tell_created(actor=actor, tasks=own)
     if open_edges:
         ids = sorted({str(edge.task_id) for edge in open_edges})
         defer("phases.settle_dependencies_of", queue="system", task_ids=ids)
     ended = {pk for pk, task in waits_for.items() if task.status in {"failed", "cancelled"}}
     settle_blocks(edge.task_id for edge in open_edges if edge.depends_on_id in ended)
-    make_ready([task.pk for task in made])
+    make_ready([task.pk for task in own])
     stored: dict[Any, Task] = Task.objects.select_related("phase", "holder", "last_holder").in_bulk(
         [task.pk for task in made]
     )

@@ -14,8 +14,9 @@ from phases import events
 from phases.models import Task, TaskDiscovery, Ticket
 from phases.part import require_part
 from phases.results import fault_in_content
+from phases.services.copies import Alike
 from phases.services.edges import lock_edges
-from phases.services.spawning import RELATED, Alike, Spawn, compare_spawn, spawn_tasks
+from phases.services.spawning import RELATED, Spawn, compare_spawn, spawn_tasks
 
 RESOLUTION = "resolution"
 # Keys of metadata that Lemnos writes.

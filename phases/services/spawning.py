@@ -6,28 +6,29 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
-
 from guardian.authority import Actor
 from guardian.errors import Invalid, NotFound
 from guardian.outbox import emit, require_transaction
 from phases import events
 from phases.errors import SpawnLimit, TicketClosed
-from phases.likeness import likeness, normalised
 from phases.models import Phase, Task, TaskDiscovery, Ticket
+from phases.services.copies import (
+    RELATED_FROM,
+    Alike,
+    best_of,
+    compare,
+    still_true,
+    tell_copies,
+    text_of,
+)
 from phases.services.edges import originals
 from phases.services.locking import locked_tasks
 from phases.services.tasks import create_task
 
 MOST = 10
-DUPLICATE_FROM, RELATED_FROM = 0.92, 0.50
-# How many of a phase's tasks, the newest ones, a new one is compared with.
-COMPARED = 200
 RELATED_KEPT = 50
 DEPTH, PER_TICKET = 5, 50
 RELATED = "related_tasks"
-# What ended without its work being done is nothing that a new task could be a copy of.
-_NO_ORIGINAL = ("failed", "cancelled", "duplicated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +48,7 @@ class Spawn:
 
     @property
     def text(self) -> str:
-        return f"{self.title}\n{self.description}".strip()
-
-
-@dataclass(frozen=True, slots=True)
-class Alike:
-    """For each task to be made, how alike it is to what there is: by id, or by its place among
-    the ones to be made before it. `newest` is the last task that was looked at."""
-
-    scores: list[dict[UUID | int, float]]
-    newest: UUID | None
+        return text_of(self.title, self.description)
 
 
 def compare_spawn(*, actor: Actor, task_id: UUID, spawn: Sequence[Spawn]) -> Alike:
@@ -72,23 +64,7 @@ def compare_spawn(*, actor: Actor, task_id: UUID, spawn: Sequence[Spawn]) -> Ali
     if not spawn:
         return Alike([], None)
     keys = [one.phase or source.phase.key for one in spawn]
-    known = list(_comparable(source.ticket, keys)[:COMPARED])
-    others = [*(f"{title}\n{text}".strip() for _, _, title, text in known)]
-    rows = likeness([one.text for one in spawn], [*others, *(one.text for one in spawn)])
-    scores: list[dict[UUID | int, float]] = []
-    for i, row in enumerate(rows):
-        found: dict[UUID | int, float] = {
-            pk: score for (pk, key, _, _), score in zip(known, row, strict=False) if key == keys[i]
-        }
-        found |= {j: row[len(known) + j] for j in range(i) if keys[j] == keys[i]}
-        scores.append(found)
-    return Alike(scores, known[0][0] if known else None)
-
-
-def _comparable(ticket: Ticket, keys: Sequence[str]) -> "QuerySet[Task, tuple[Any, ...]]":
-    rows = Task.objects.of_now(ticket).filter(phase__key__in=set(keys))
-    rows = rows.exclude(status__in=_NO_ORIGINAL).order_by("-id")
-    return rows.values_list("id", "phase__key", "title", "description")
+    return compare(ticket=source.ticket, keys=keys, texts=[one.text for one in spawn])
 
 
 def spawn_tasks(
@@ -115,15 +91,19 @@ def spawn_tasks(
     _check_limits(ticket, source, len(spawn))
     phases = _phases(ticket, source, spawn)
     _hold_dependencies(ticket, spawn)
-    scores = _still_true(ticket, spawn, phases, alike)
+    scores = still_true(
+        ticket=ticket,
+        keys=[phase.key for phase in phases],
+        texts=[one.text for one in spawn],
+        alike=alike,
+    )
     made: list[Task] = []
     related: list[dict[str, Any]] = []
     for one, phase, told in zip(spawn, phases, scores, strict=True):
         ids = {_original(made, key): score for key, score in told.items()}
-        best = max(ids, key=lambda pk: ids[pk], default=None)
         fields = _fields(one, phase, discovery, source)
-        if best is not None and ids[best] >= DUPLICATE_FROM:
-            made.append(_duplicate(actor, ticket, fields, best, ids[best]))
+        if copied := best_of(ids):
+            made.append(_duplicate(actor, ticket, fields, *copied))
             continue
         task = create_task(actor=actor, ticket=ticket, depends_on=one.depends_on, **fields)
         made.append(task)
@@ -182,28 +162,6 @@ def _hold_dependencies(ticket: Ticket, spawn: Sequence[Spawn]) -> None:
     locked_tasks(sorted(set(found.values())))
 
 
-def _still_true(
-    ticket: Ticket, spawn: Sequence[Spawn], phases: list[Phase], alike: Alike
-) -> list[dict[UUID | int, float]]:
-    """The scores without tasks that ended badly since, and with equals that were made since."""
-    asked = {key for told in alike.scores for key in told if isinstance(key, UUID)}
-    rows = _comparable(ticket, [phase.key for phase in phases])
-    alive = set(rows.filter(pk__in=asked).values_list("id", flat=True))
-    newer = list(rows.filter(pk__gt=alike.newest) if alike.newest else rows)
-    scores = []
-    for i, one in enumerate(spawn):
-        told = alike.scores[i] if i < len(alike.scores) else {}
-        kept = {k: v for k, v in told.items() if isinstance(k, int) or k in alive}
-        text = normalised(one.text)
-        kept |= {
-            pk: 1.0
-            for pk, key, title, description in newer
-            if key == phases[i].key and normalised(f"{title}\n{description}") == text
-        }
-        scores.append(kept)
-    return scores
-
-
 def _original(made: list[Task], key: UUID | int) -> UUID:
     """The task itself, not a copy of it."""
     return key if isinstance(key, UUID) else made[key].duplicate_of_id or made[key].pk
@@ -238,15 +196,7 @@ def _duplicate(
         duplicate_of_id=original,
         **fields,
     )
-    emit(
-        events.TASK_DUPLICATED,
-        subject=task,
-        actor=actor,
-        ticket_id=str(ticket.pk),
-        task_type=task.task_type,
-        duplicate_of=str(original),
-        similarity=round(score, 4),
-    )
+    tell_copies(actor=actor, copies=[(task, score)])
     return task
 
 

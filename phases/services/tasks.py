@@ -17,6 +17,7 @@ from phases.errors import TicketClosed
 from phases.models import Phase, Task, TaskDependency, TaskDiscovery, Ticket
 from phases.models.task import RETRYABLE
 from phases.part import require_part
+from phases.services.copies import Alike, best_of, compare, still_true, tell_copies, text_of
 from phases.services.dependents import dependents_of, settle_blocks
 from phases.services.edges import lock_edges, originals
 from phases.services.locking import locked_tasks
@@ -55,6 +56,15 @@ class TaskFields(TypedDict, total=False):
     deadline: datetime | None
     discovery: TaskDiscovery | None
     depth: int
+    alike: Alike | None  # what `compare_task` told: a copy is linked and never dispatched
+
+
+def compare_task(
+    *, ticket: Ticket, phase_key: str | None, title: str, description: str | None
+) -> Alike:
+    """How alike a task to be made is to what its ticket has; asked before the transaction."""
+    key = phase_key or ticket.phase.key
+    return compare(ticket=ticket, keys=[key], texts=[text_of(title, description or "")])
 
 
 @transaction.atomic
@@ -94,6 +104,7 @@ def _create(
     deadline: datetime | None = None,
     discovery: TaskDiscovery | None = None,
     depth: int = 0,
+    alike: Alike | None = None,
 ) -> Task:
     """The task itself, also the one a move makes, whoever moved."""
     if not ticket.is_open:
@@ -107,8 +118,13 @@ def _create(
     others, missing = originals(team_id=ticket.team_id, task_ids=depends_on or [])
     if missing:
         raise Invalid(path="depends_on", reason="names a task that does not exist")
+    copied = None
+    if alike is not None:
+        keys, texts = [(phase or ticket.phase).key], [text_of(title, description)]
+        [scores] = still_true(ticket=ticket, keys=keys, texts=texts, alike=alike)
+        copied = best_of(scores)
     # Held, so that none of them ends between this look and the edge that would hear of it.
-    found = locked_tasks(sorted(set(others.values())))
+    found = locked_tasks([] if copied else sorted(set(others.values())))
     open_deps = [t for t in found if t.status != Task.Status.COMPLETED]
     task = Task.objects.create(
         team=ticket.team,
@@ -127,7 +143,12 @@ def _create(
         discovery=discovery,
         depth=depth,
         deps_left=len(open_deps),
+        status=Task.Status.DUPLICATED if copied else Task.Status.PENDING,
+        duplicate_of_id=copied[0] if copied else None,
     )
+    if copied:
+        tell_copies(actor=actor, copies=[(task, copied[1])])
+        return task
     # A task is new, so nothing depends on it yet: an edge from it cannot close a cycle.
     TaskDependency.objects.bulk_create(
         TaskDependency(
