@@ -1,4 +1,4 @@
-"""Who has a part in a ticket: the object rule of guardian, said of tickets."""
+"""Who has a part in a ticket, the object rule of guardian said of tickets, and who must say why."""
 
 from django.db.models import Q
 
@@ -6,6 +6,9 @@ from guardian.authority import Actor, owns
 from guardian.errors import NotYours
 from phases.models import Task, Ticket
 from phases.models.task import OPEN
+
+# Fewest and most characters of a reason that somebody gives.
+REASON = (10, 2000)
 
 
 def require_part(*, actor: Actor, ticket: Ticket) -> None:

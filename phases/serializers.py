@@ -14,6 +14,7 @@ from phases.models import (
     PhaseHistory,
     Ticket,
 )
+from phases.part import REASON
 
 PRIORITIES = {"CRITICAL": 1, "HIGH": 2, "MEDIUM": 3, "LOW": 4}
 
@@ -67,7 +68,7 @@ class Transition(StrictSerializer):
 
 
 class Reason(StrictSerializer):
-    reason = serializers.CharField(min_length=3, max_length=2000)
+    reason = serializers.CharField(min_length=REASON[0], max_length=REASON[1])
 
 
 class PerhapsReason(StrictSerializer):

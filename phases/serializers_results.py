@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from guardian.http import StrictSerializer
 from phases.models import WorkflowResult
+from phases.part import REASON
 from phases.serializers import PersonField
 
 
@@ -21,7 +22,7 @@ class ResultCreate(StrictSerializer):
 
 class ResultVerdict(StrictSerializer):
     verdict = serializers.ChoiceField(choices=["validated", "rejected"])
-    reason = serializers.CharField(min_length=10, max_length=2000)
+    reason = serializers.CharField(min_length=REASON[0], max_length=REASON[1])
 
 
 class ResultSerializer(serializers.ModelSerializer[WorkflowResult]):

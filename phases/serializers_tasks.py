@@ -9,6 +9,7 @@ from rest_framework import serializers
 from guardian.http import StrictSerializer
 from guardian.serializers_locks import Resource
 from phases.models import Review, Task
+from phases.part import REASON
 from phases.serializers import KeyField, PersonField, PriorityField
 
 
@@ -117,7 +118,7 @@ class DependsOnOne(StrictSerializer):
 
 
 class CancelTask(StrictSerializer):
-    reason = serializers.CharField(min_length=3, max_length=2000)
+    reason = serializers.CharField(min_length=REASON[0], max_length=REASON[1])
     grace_seconds = serializers.IntegerField(min_value=0, max_value=300, required=False)
 
 
@@ -222,7 +223,7 @@ class GiveVerdict(StrictSerializer):
 
 class DecideReview(StrictSerializer):
     decision = serializers.ChoiceField(choices=["completed", "needs_work", "failed"])
-    reason = serializers.CharField(min_length=10, max_length=2000)
+    reason = serializers.CharField(min_length=REASON[0], max_length=REASON[1])
 
 
 class ReviewSerializer(serializers.ModelSerializer[Review]):

@@ -7,9 +7,17 @@ from django.db.models import F, Q
 from django_fsm import FSMField, FSMModelMixin, transition
 
 from guardian.models import TeamQuerySet, TeamRow
+from phases.models.starts import starts
 from phases.models.task import Task
 from phases.models.ticket import Ticket
 
+RESOLUTION_EDGES = [
+    ("open", "in_progress"),
+    ("open", "resolved"),
+    ("open", "invalid"),
+    ("in_progress", "resolved"),
+    ("in_progress", "invalid"),
+]
 RESULT_EDGES = [("pending_validation", "validated"), ("pending_validation", "rejected")]
 
 
@@ -52,6 +60,14 @@ class TaskDiscovery(TeamRow):
     class Meta:
         verbose_name_plural = "task discoveries"
         indexes = [models.Index(name="discovery_of_team", fields=["team", "-id"])]
+        triggers = [
+            pgtrigger.FSM(
+                name="discovery_resolution_edges",
+                field="resolution_status",
+                transitions=RESOLUTION_EDGES,
+            ),
+            starts("discovery", "resolution_status", "open"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.discovery_type}: {self.description[:60]}"
@@ -99,7 +115,8 @@ class WorkflowResult(FSMModelMixin, TeamRow):
         ]
         indexes = [models.Index(name="result_of_team", fields=["team", "-id"])]
         triggers = [
-            pgtrigger.FSM(name="result_status_edges", field="status", transitions=RESULT_EDGES)
+            pgtrigger.FSM(name="result_status_edges", field="status", transitions=RESULT_EDGES),
+            starts("result", "status", "pending_validation"),
         ]
 
     def __str__(self) -> str:

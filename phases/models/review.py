@@ -8,6 +8,7 @@ from django.db.models import F, Q
 from django_fsm import FSMField, FSMModelMixin, transition
 
 from guardian.models import TeamQuerySet, TeamRow
+from phases.models.starts import starts
 from phases.models.task import Task
 
 REVIEW_EDGES = [
@@ -70,7 +71,8 @@ class Review(FSMModelMixin, TeamRow):
             ),
         ]
         triggers = [
-            pgtrigger.FSM(name="review_status_edges", field="status", transitions=REVIEW_EDGES)
+            pgtrigger.FSM(name="review_status_edges", field="status", transitions=REVIEW_EDGES),
+            starts("review", "status", "requested"),
         ]
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ from django.db.models import Q
 from django_fsm import FSMField, FSMModelMixin, transition
 
 from guardian.models import TeamQuerySet, TeamRow
+from phases.models.starts import starts
 from phases.models.workflow import BoardColumn, Phase, Workflow
 
 OPEN = ("pending", "in_progress")
@@ -194,13 +195,8 @@ class Ticket(FSMModelMixin, TeamRow):
             pgtrigger.FSM(
                 name="ticket_approval_edges", field="approval_status", transitions=APPROVAL_EDGES
             ),
-            pgtrigger.Trigger(
-                name="ticket_starts_pending",
-                when=pgtrigger.Before,
-                operation=pgtrigger.Insert,
-                condition=pgtrigger.Q(new__status__df="pending"),
-                func="RAISE EXCEPTION 'a ticket starts pending' USING ERRCODE = 'check_violation';",
-            ),
+            starts("ticket", "status", "pending"),
+            starts("ticket_approval", "approval_status", "not_required", "pending_review"),
             pgtrigger.Trigger(
                 name="ticket_counts_in_its_column",
                 when=pgtrigger.After,

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.db import transaction
 
 from guardian.errors import NotFound, StaleVersion
-from phases.models import BoardColumn, ReadyTask, Task, Ticket
+from phases.models import BoardColumn, Phase, ReadyTask, Task, Ticket
 
 
 def locked_ticket(
@@ -33,6 +33,14 @@ def locked_ticket(
     if ticket.column_id not in locked or version not in {None, ticket.version}:
         raise StaleVersion(current_etag=f'"v{ticket.version}"')
     return ticket
+
+
+def is_still_there(phase: Phase) -> bool:
+    """Whether the phase is as it was read, in its column, now that this column is locked.
+
+    Whoever edits a workflow holds all its columns, so the answer stays true until they are let go.
+    """
+    return Phase.objects.filter(pk=phase.pk, column_id=phase.column_id).exists()
 
 
 def locked_tasks(task_ids: Iterable[UUID]) -> list[Task]:

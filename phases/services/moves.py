@@ -23,6 +23,7 @@ from phases.models import BoardColumn, Phase, PhaseGateResult, PhaseHistory, Tas
 from phases.part import require_part
 from phases.services.contexts import remember_phase
 from phases.services.gate import validate_gate
+from phases.services.locking import is_still_there
 from phases.services.powers import check_powers, check_wish, require_approval
 from phases.services.tasks import follow_move
 from phases.services.wip import judge_wip
@@ -69,7 +70,7 @@ def transition(
         raise Invalid(path="to_phase", reason=f"{to_phase!r} is no phase of this workflow")
     check_powers(actor, reason, override=override, force=force)
     kind = kind_of_move(ticket.phase, target)
-    check_wish(ticket, kind, reason, queue=queue)
+    check_wish(actor, ticket, kind, reason, queue=queue)
     options = {
         "reason": reason,
         "via": via,
@@ -183,7 +184,7 @@ def _check_still(ticket: Ticket, seen: Ticket, target: Phase, options: dict[str,
         seen.column_id,
         options["visit"] or seen.visit,
     )
-    if not same or options["version"] not in {None, ticket.version}:
+    if not same or options["version"] not in {None, ticket.version} or not is_still_there(target):
         raise StaleVersion(current_etag=f'"v{ticket.version}"')
     if not ticket.is_open:
         raise TicketClosed(status=ticket.status)

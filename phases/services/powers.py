@@ -4,6 +4,7 @@ from guardian.authority import GUARDIAN, Actor
 from guardian.errors import AuthorityTooLow, Invalid
 from phases.errors import ApprovalRequired, OverrideNotAllowed
 from phases.models import PhaseHistory, Ticket
+from phases.part import REASON
 
 
 def check_powers(actor: Actor, reason: str, *, override: bool, force: bool) -> None:
@@ -13,13 +14,17 @@ def check_powers(actor: Actor, reason: str, *, override: bool, force: bool) -> N
         raise AuthorityTooLow(required=GUARDIAN, actual=actor.authority)
     if not actor.is_human:
         raise OverrideNotAllowed
-    if len(reason.strip()) < 10:
-        raise Invalid(path="reason", reason="of at least 10 characters is needed to override")
+    if len(reason.strip()) < REASON[0]:
+        needed = f"of at least {REASON[0]} characters is needed to override"
+        raise Invalid(path="reason", reason=needed)
 
 
-def check_wish(ticket: Ticket, kind: str, reason: str, *, queue: bool) -> None:
-    if kind == PhaseHistory.Kind.BLOCK and not reason.strip():
-        raise Invalid(path="reason", reason="is needed to block a ticket")
+def check_wish(actor: Actor, ticket: Ticket, kind: str, reason: str, *, queue: bool) -> None:
+    # Lemnos itself names what failed, however short that is called.
+    least = 1 if actor.kind == "service" else REASON[0]
+    if kind == PhaseHistory.Kind.BLOCK and len(reason.strip()) < least:
+        needed = f"of at least {least} characters is needed to block a ticket"
+        raise Invalid(path="reason", reason=needed)
     if queue and kind not in {PhaseHistory.Kind.BACKWARD, PhaseHistory.Kind.UNBLOCK}:
         raise Invalid(path="queue", reason="is only for moves back or out of Blocked")
     if kind == PhaseHistory.Kind.FORWARD:

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django_fsm import can_proceed
 
 from guardian.authority import MONITOR, Actor, require_level, require_scope
-from guardian.errors import IllegalTransition, Invalid, NotFound, NotYours, SelfReview
+from guardian.errors import IllegalTransition, Invalid, NotFound, NotYours, SelfReview, StaleVersion
 from guardian.outbox import emit
 from phases import events
 from phases.errors import NoResultWanted, TicketClosed
@@ -17,7 +17,7 @@ from phases.models import Phase, PhaseHistory, Task, Ticket, WorkflowResult
 from phases.part import require_part
 from phases.results import fault_in_content
 from phases.services.cancels import cancel_open_tasks
-from phases.services.locking import locked_ticket
+from phases.services.locking import is_still_there, locked_ticket
 from phases.services.moves import write_move
 from phases.services.tasks import create_entry_task
 
@@ -92,8 +92,8 @@ def decide_result(
     if not can_proceed(result.validate):
         raise IllegalTransition(f"This result is {result.status}.", allowed=[])
     stops = verdict == VALIDATED and ticket.workflow.on_result_found == "stop_all"
-    if stops and not ticket.is_open:
-        raise TicketClosed(status=ticket.status)
+    if stops:
+        _check_can_end(ticket, done)
     if verdict == VALIDATED:
         result.validate()
     else:
@@ -112,6 +112,13 @@ def decide_result(
     if stops and done is not None:
         _stop(ticket, done, actor, reason)
     return result
+
+
+def _check_can_end(ticket: Ticket, done: Phase | None) -> None:
+    if not ticket.is_open:
+        raise TicketClosed(status=ticket.status)
+    if done is not None and not is_still_there(done):
+        raise StaleVersion(current_etag=f'"v{ticket.version}"')
 
 
 def _stop(ticket: Ticket, done: Phase, actor: Actor, reason: str) -> None:

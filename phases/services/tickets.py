@@ -17,7 +17,7 @@ from phases.errors import Invalid, TicketClosed, WorkflowNotFound
 from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket, Workflow
 from phases.part import require_part
 from phases.services.cancels import cancel_open_tasks
-from phases.services.locking import locked_tasks, locked_ticket
+from phases.services.locking import is_still_there, locked_tasks, locked_ticket
 from phases.services.restarts import restart, restart_columns
 from phases.services.tasks import create_entry_task
 
@@ -40,10 +40,8 @@ def open_ticket(
 
     Raises WorkflowNotFound, Invalid, ReservedContextKey, AuthorityTooLow.
     """
-    flow = _workflow(actor, workflow)
-    start = _start_phase(actor, flow, phase)
+    flow, start, column = _locked_start(actor, workflow, phase)
     check_context(actor=actor, workflow=flow, given=context or {}, keys=flow.context_kinds)
-    column = BoardColumn.objects.select_for_update(no_key=True).get(pk=start.column_id)
     now = timezone.now()
     waits = flow.approval_required
     ticket = Ticket.objects.create(
@@ -108,6 +106,19 @@ def _workflow(actor: Actor, key: str | None) -> Workflow:
         known = ", ".join(flows.order_by("key").values_list("key", flat=True))
         raise WorkflowNotFound(path="workflow", reason=f"{key!r} is unknown; known: {known}")
     return found
+
+
+def _locked_start(
+    actor: Actor, workflow: str | None, phase: str | None
+) -> tuple[Workflow, Phase, BoardColumn]:
+    """Where a new ticket begins, with the column locked; looked for anew while it is edited."""
+    while True:
+        flow = _workflow(actor, workflow)
+        start = _start_phase(actor, flow, phase)
+        column = BoardColumn.objects.filter(pk=start.column_id).select_for_update(no_key=True)
+        locked = column.first()
+        if locked is not None and is_still_there(start):
+            return flow, start, locked
 
 
 def _start_phase(actor: Actor, flow: Workflow, key: str | None) -> Phase:

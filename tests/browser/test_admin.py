@@ -17,7 +17,7 @@ def busy(site, lead, agent) -> None:
     ticket = services.open_ticket(actor=lead, title="Stuck one", workflow="software_development")
     services.open_ticket(actor=lead, title="Waiting one", workflow="software_development")
     services.transition(
-        actor=lead, ticket_id=ticket.pk, to_phase="PHASE_BLOCKED", reason="no tests"
+        actor=lead, ticket_id=ticket.pk, to_phase="PHASE_BLOCKED", reason="no tests at all"
     )
     guardian.acquire_lock(actor=agent, resource_type="dock", resource_id="1")
     guardian.acquire_lock(actor=lead, resource_type="dock", resource_id="1")

@@ -82,20 +82,20 @@ def test_a_cancelled_ticket_in_the_blocked_column_asks_nobody_for_anything(visit
     expect(page.locator("#summary")).to_have_text("0 open")
 
 
-def test_cancelling_asks_for_three_characters_as_the_api_does(visit, lead, blocked):
+def test_cancelling_asks_for_ten_characters_as_the_api_does(visit, lead, blocked):
     page = visit(lead, f"/board/repo_checkup/tickets/{blocked.number}")
     panel = page.get_by_role("complementary", name="Ticket")
     panel.get_by_role("button", name="Cancel…").click()
     dialog = page.get_by_role("dialog", name="Cancel LEM-1")
     reason = dialog.get_by_label("Reason")
-    reason.fill("no")
+    reason.fill("too short")
 
     page.keyboard.press("Control+Enter")
-    expect(dialog.get_by_role("alert")).to_have_text("Give a reason of at least 3 characters.")
+    expect(dialog.get_by_role("alert")).to_have_text("Give a reason of at least 10 characters.")
     expect(reason).to_be_focused()
     assert Ticket.objects.get().status == "pending"
 
-    reason.fill("old")
+    reason.fill("an old wish")
     page.keyboard.press("Control+Enter")
     expect(panel).to_contain_text("unless somebody reopens it")
     assert Ticket.objects.get().status == "cancelled"

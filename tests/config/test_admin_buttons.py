@@ -110,7 +110,7 @@ class TestButtons:
 
     def test_a_blocked_ticket_goes_back_to_where_it_was(self, enter, admin, ticket):
         phases.transition(
-            actor=admin, ticket_id=ticket.pk, to_phase="PHASE_BLOCKED", reason="no tests"
+            actor=admin, ticket_id=ticket.pk, to_phase="PHASE_BLOCKED", reason="no tests at all"
         )
 
         press(enter(admin), ticket, "retry")
@@ -388,7 +388,7 @@ class TestOverview:
             actor=agent, task_id=held.pk, fence=held.fence, code="x", message="y", permanent=True
         )
         phases.transition(
-            actor=admin, ticket_id=ticket.pk, to_phase="PHASE_BLOCKED", reason="no tests"
+            actor=admin, ticket_id=ticket.pk, to_phase="PHASE_BLOCKED", reason="no tests at all"
         )
         guardian.log_error(error=RuntimeError("boom"), component="relay", team_id=admin.team_id)
         client = enter(admin)

@@ -146,7 +146,8 @@ def test_three_hosts_do_each_tick_once_and_in_time_though_all_places_for_work_ar
         "orchestrator.upkeep",
     }  # fmt: skip
     assert [tick for tick in ticks if tick[2] != 1] == []
-    assert [tick for tick in ticks if tick[3] >= 5] == []
+    # Behind the work they would be 40 seconds late; a busy machine makes them wait for itself only.
+    assert [tick for tick in ticks if tick[3] >= 10] == []
 
 
 def are_held(many: int) -> bool:

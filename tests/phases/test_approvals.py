@@ -129,7 +129,7 @@ class TestApproving:
         }
         for verb in ("approve", "resubmit"):
             assert post(outsider, verb).status_code == 404
-        assert post(outsider, "reject", {"reason": "not ours"}).status_code == 404
+        assert post(outsider, "reject", {"reason": "not one of ours"}).status_code == 404
         assert Ticket.objects.get(pk=ticket.pk).approval_status == "pending_review"
 
     def test_happens_once(self, ticket, admin, post):
@@ -249,7 +249,7 @@ class TestMeanwhile:
 
     def test_it_can_be_blocked_and_come_back_without_a_place(self, ticket, lead, column):
         services.transition(
-            actor=lead, ticket_id=ticket.pk, to_phase="PHASE_BLOCKED", reason="no money"
+            actor=lead, ticket_id=ticket.pk, to_phase="PHASE_BLOCKED", reason="there is no money"
         )
         back = services.retry_ticket(actor=lead, ticket_id=ticket.pk, reason="money again")
 

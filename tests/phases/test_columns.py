@@ -414,3 +414,52 @@ class TestAutoTransition:
 
         assert api(viewer).post(where).status_code == 403
         assert api(outsider).post(where).status_code == 404
+
+
+class TestNextColumn:
+    """B-6: work waits for a place where it will go on, wherever an edited pointer says that is."""
+
+    def test_follows_the_edited_pointer(self, patch, admin, agent, api, open_tickets):
+        open_tickets(1)
+        entry = Task.objects.get()
+        services.open_ticket(actor=admin, title="Old", workflow="default", phase="PHASE_TESTING")
+        limit(patch, "testing", 1)
+
+        point(patch, "analyzing", "testing")
+
+        assert services.claim_tasks(actor=agent, capabilities=["analysis"]) == []
+        [wait] = api(admin).get(f"/api/v1/tasks/{entry.pk}/why").json()["waiting"]
+        assert (wait["code"], wait["refs"][0]["key"]) == ("wip_next_full", "testing")
+
+        point(patch, "analyzing", "building")
+
+        held = services.claim_tasks(actor=agent, capabilities=["analysis"])
+        assert [one.task.pk for one in held] == [entry.pk]
+
+    def test_is_claimed_once_the_pointed_column_drained(self, patch, admin, agent, open_tickets):
+        open_tickets(1)
+        old = services.open_ticket(
+            actor=admin, title="Old", workflow="default", phase="PHASE_TESTING"
+        )
+        limit(patch, "testing", 1)
+        point(patch, "analyzing", "testing")
+        assert services.claim_tasks(actor=agent, capabilities=["analysis"]) == []
+
+        services.cancel_ticket(actor=admin, ticket_id=old.pk, reason=REASON)
+
+        assert len(services.claim_tasks(actor=agent, capabilities=["analysis"])) == 1
+
+    def test_a_pointer_to_nowhere_is_refused_at_its_field(self, patch):
+        version = column().version
+
+        for nowhere in ("nowhere", "analyzing"):
+            refused = patch(f"{COLUMNS}/analyzing", version=version, auto_transition_to=nowhere)
+
+            assert refused.status_code == 400, refused.json()
+            assert refused.json()["errors"][0]["path"] == "auto_transition_to"
+        assert column().version == version
+
+
+def point(patch, key, target):
+    answer = patch(f"{COLUMNS}/{key}", version=column(key).version, auto_transition_to=target)
+    assert answer.status_code == 200, answer.json()

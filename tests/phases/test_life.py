@@ -315,7 +315,11 @@ class TestMoves:
     def test_refuses_a_stale_version(self, ticket, lead):
         with pytest.raises(StaleVersion):
             services.transition(
-                actor=lead, ticket_id=ticket.pk, to_phase="PHASE_BLOCKED", reason="x", version=99
+                actor=lead,
+                ticket_id=ticket.pk,
+                to_phase="PHASE_BLOCKED",
+                reason="x" * 10,
+                version=99,
             )
 
     def test_out_of_blocked_never_past_where_it_was(self, ticket, lead):

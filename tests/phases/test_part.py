@@ -31,7 +31,7 @@ def ask(api):
         task = {"ticket_id": str(ticket.pk), "task_type": "x", "title": "more"}
         note = {"artifact_type": "note", "content": "seen"}
         card = {"ticket_id": str(ticket.pk), "column": ticket.column.key, "version": 1}
-        blocked = {"to_phase": "PHASE_BLOCKED", "reason": "says who"}
+        blocked = {"to_phase": "PHASE_BLOCKED", "reason": "says who, then"}
         calls = {
             "edit": client.patch(where, {"title": "n"}, format="json", headers={"if-match": "*"}),
             "task": client.post("/api/v1/tasks", task, format="json"),

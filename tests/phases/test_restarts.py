@@ -260,7 +260,11 @@ def test_a_decision_of_the_visit_before_moves_nothing(checkup, lead, agent, patc
 
     with pytest.raises(StaleVersion):
         services.transition(
-            actor=lead, ticket_id=checkup.pk, to_phase="PHASE_BLOCKED", reason="old", visit=1
+            actor=lead,
+            ticket_id=checkup.pk,
+            to_phase="PHASE_BLOCKED",
+            reason="the old one",
+            visit=1,
         )
 
     assert now(checkup).phase.key == "PHASE_INTAKE"

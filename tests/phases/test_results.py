@@ -232,7 +232,7 @@ class TestGeneratingTasks:
 
     def test_makes_nothing_where_the_ticket_is_blocked_or_closed(self, ticket, lead, post):
         services.transition(
-            actor=lead, ticket_id=ticket.pk, to_phase="PHASE_BLOCKED", reason="no money"
+            actor=lead, ticket_id=ticket.pk, to_phase="PHASE_BLOCKED", reason="there is no money"
         )
 
         blocked = post(lead, "generate-tasks")

@@ -51,9 +51,9 @@ export function ask({ title, text, submit, work, after, label = "Reason", option
   form.onsubmit = async (event) => {
     event.preventDefault();
     const said = field.value.trim();
-    const short = said.length < least || (said.length > 0 && said.length < field.minLength);
+    const short = said.length < least;
     field.setAttribute("aria-invalid", String(short));
-    setText($("#reason-error"), short ? `Give a reason of at least ${field.minLength} characters.` : "");
+    setText($("#reason-error"), short ? `Give a reason of at least ${least} characters.` : "");
     if (short) return field.focus();
     $("#reason-submit").disabled = true;
     try {
