@@ -31,7 +31,7 @@ class Outcome:
     tasks: int = 0
     completed: int = 0
     given_up: int = 0  # lost three leases, told as a failure
-    kills: int = 0
+    kills: int = 0  # that struck a living agent, as `pauses`
     pauses: int = 0
     stale: int = 0
     seconds: float = 0
@@ -59,13 +59,16 @@ class Nursery:
         self.pids.add(pid)
         return pid
 
-    def signal(self, pid: int, number: int) -> None:
+    def signal(self, pid: int, number: int) -> bool:
+        """Whether there was anybody to hear it."""
         try:
             os.kill(pid, number)
         except ProcessLookupError:
             self.pids.discard(pid)
+            return False
         if number == signal.SIGKILL:
             self.pids.discard(pid)
+        return True
 
     def end(self) -> None:
         for pid in list(self.pids):
@@ -190,9 +193,13 @@ def run(
             number = chance.randrange(agents)
             user_id, token = crew[number]
             strike = strikes.pop()
-            home.signal(alive[number], strike)
-            if strike == signal.SIGSTOP:
+            if not home.signal(alive[number], strike):
+                strikes.append(strike)  # it had ended by itself: another gets it
+            elif strike == signal.SIGSTOP:
+                outcome.pauses += 1
                 asleep.append((alive[number], len(strikes) - chance.randint(1, 6)))
+            else:
+                outcome.kills += 1
             # Its last words are still under way: the server ends what it began.
             time_passes(user_id)
             alive[number] = home.start(token, think)
@@ -201,7 +208,9 @@ def run(
         _wake(home, asleep, -1_000)
         _quiet(home)
         lines = home.lines()
-    outcome.kills, outcome.pauses = kills, pauses
+    for done, asked, word in ((outcome.kills, kills, "killed"), (outcome.pauses, pauses, "paused")):
+        if done < asked:
+            outcome.violations.append(f"too little chaos: {done} of {asked} agents were {word}")
     outcome.seconds = time.monotonic() - begin
     outcome.stale = sum(what == "stale" for what, *_ in lines)
     check(operator, lines, outcome)

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+import structlog
 from django.db.models import F
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -24,6 +25,15 @@ from phases import services as phases
 from phases.models import Task
 
 RETRY_AFTER_SECONDS = 5
+NO_MEMORY: dict[str, list[str]] = {
+    "similar": [],
+    "cautions": [],
+    "patterns": [],
+    "recommendations": [],
+}
+MEMORY_UNAVAILABLE = "memory_unavailable"
+
+log = structlog.get_logger(__name__)
 
 
 def _claimed(claim: Any, lease_seconds: int, actor: Actor) -> dict[str, Any]:
@@ -115,27 +125,40 @@ class ClaimOneView(TeamView):
 
 
 def _remembering(team_id: UUID, answer: Response, claims: dict[str, Any]) -> Response:
-    """The answer with what memory knows: asked after the claim's transaction, for it may wait."""
+    """The answer with what memory knows: asked after the claim's transaction, for it may wait.
+
+    The claim stands by then. Whatever fails here, its holder must hear of it: a lost answer is a
+    lost lease, and three of them fail the task.
+    """
     if answer.status_code >= 400:
         return answer
     for task in claims["tasks"]:
-        task["memory"] = memory.task_context(
-            team_id=team_id,
-            task_type=task["task_type"],
-            title=task["title"],
-            description=task["description"],
-            # What this very ticket was about before it restarted is no past work to learn from.
-            apart_from_tasks=_of_before(UUID(task["ticket"]["id"])),
-        )
-        hits = task["memory"]["similar"] + task["memory"]["cautions"]
-        # Shown from here on, so a later revocation can name this run.
-        memory.record_uses(
-            team_id=team_id,
-            run_id=attempt_id(task_id=UUID(task["id"]), fence=task["lease"]["token"]),
-            task_id=UUID(task["id"]),
-            record_ids=[UUID(str(hit["id"])) for hit in hits],
-        )
+        try:
+            task["memory"] = _memory_of(team_id, task)
+        except Exception as error:
+            log.exception("claim_without_memory", task_id=task["id"], error=type(error).__name__)
+            task["memory"] = {**NO_MEMORY, "warnings": [MEMORY_UNAVAILABLE]}
     return answer
+
+
+def _memory_of(team_id: UUID, task: dict[str, Any]) -> dict[str, list[Any]]:
+    found = memory.task_context(
+        team_id=team_id,
+        task_type=task["task_type"],
+        title=task["title"],
+        description=task["description"],
+        # What this very ticket was about before it restarted is no past work to learn from.
+        apart_from_tasks=_of_before(UUID(task["ticket"]["id"])),
+    )
+    # Shown from here on, so a later revocation can name this run; what cannot be noted is not
+    # shown either.
+    memory.record_uses(
+        team_id=team_id,
+        run_id=attempt_id(task_id=UUID(task["id"]), fence=task["lease"]["token"]),
+        task_id=UUID(task["id"]),
+        record_ids=[UUID(str(hit["id"])) for hit in found["similar"] + found["cautions"]],
+    )
+    return found
 
 
 def _of_before(ticket_id: UUID) -> list[UUID]:

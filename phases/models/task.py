@@ -277,8 +277,9 @@ class Task(FSMModelMixin, TeamRow):
 
     @transition(status, ["failed", "cancelled"], Status.PENDING)
     def retry(self) -> None:
-        """Once more, counters at zero."""
+        """Once more, counters at zero; an order to end it that it outlived is void."""
         self.retry_count = self.lease_losses = self.review_iteration = 0
         self.error_code = self.error_message = ""
-        self.not_before = self.completed_at = None
+        self.not_before = self.completed_at = self.cancel_deadline = None
+        self.cancel_reason = ""
         self.progress, self.note = 0, ""

@@ -13,7 +13,7 @@ from guardian.outbox import emit
 from phases import events
 from phases.models import Task
 from phases.part import require_part
-from phases.services.endings import end_attempt
+from phases.services.endings import cancel_now, end_attempt
 
 # NULL, and so never due, where nobody claimed it or it may run for ever.
 TIMES_OUT_AT = ExpressionWrapper(
@@ -34,7 +34,13 @@ def timed_out(*, team_id: UUID | None = None) -> QuerySet[Task]:
 
 
 def time_out(task: Task) -> None:
-    """Ends the try of a locked task; it is tried again while retries are left."""
+    """Ends the try of a locked task; it is tried again while retries are left.
+
+    One that was called off meanwhile is called off for good: its end is what was asked for.
+    """
+    if task.cancel_deadline is not None:
+        cancel_now(task, actor=None, reason=task.cancel_reason)
+        return
     message = f"It ran longer than its {task.timeout_seconds} seconds."
     end_attempt(task, code="timeout", message=message, permanent=False)
 
@@ -43,14 +49,16 @@ def time_out(task: Task) -> None:
 def clean_up_timed_out(*, actor: Actor, limit: int = 200) -> dict[str, int]:
     """End what ran too long in the actor's team now, not with the next sweep: {failed, retried}.
 
-    Needs level 3. Raises AuthorityTooLow.
+    What was called off meanwhile ends so, and is in neither count. Needs level 3.
+    Raises AuthorityTooLow.
     """
     require_level(actor, MONITOR)
     late = timed_out(team_id=actor.team_id).select_for_update(skip_locked=True, of=("self",))
     counts = {"failed": 0, "retried": 0}
     for task in late[:limit]:
         time_out(task)
-        counts["failed" if task.status == Task.Status.FAILED else "retried"] += 1
+        if task.status != Task.Status.CANCELLED:
+            counts["failed" if task.status == Task.Status.FAILED else "retried"] += 1
     return counts
 
 

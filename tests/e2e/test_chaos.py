@@ -33,6 +33,7 @@ def test_two_hundred_kills_lose_nothing_and_do_nothing_twice(api, tmp_path):
     )
 
     assert outcome.violations == []
+    assert (outcome.kills, outcome.pauses) == (200, 40)
     assert outcome.completed + outcome.given_up == 250
     assert outcome.completed >= 180
     assert outcome.stale >= 3
@@ -102,6 +103,28 @@ class TestBroken:
         )
 
         assert any("claimed twice" in text for text in outcome.violations)
+
+    def test_a_run_that_ends_before_all_are_killed_has_failed(self, api, tmp_path):
+        outcome = _chaos.run(
+            port=api,
+            log=tmp_path / "agents.log",
+            tasks=4,
+            agents=2,
+            kills=500,
+            pauses=0,
+            seconds=1,
+        )
+
+        assert 0 < outcome.kills < 500
+        told = f"too little chaos: {outcome.kills} of 500 agents were killed"
+        assert told in outcome.violations
+
+    def test_whoever_is_gone_already_is_not_counted_as_killed(self, api, tmp_path):
+        with _chaos.nursery(api, tmp_path / "agents.log") as home:
+            pid = home.start("no such token", think=0)
+
+            assert home.signal(pid, signal.SIGKILL)
+            until(lambda: not home.signal(pid, signal.SIGKILL))
 
 
 def late_write(port, log) -> _chaos.Outcome:

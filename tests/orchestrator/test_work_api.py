@@ -1,8 +1,10 @@
 """Programs at the door: tickets opened, claimed, proved and moved through the REST API alone."""
 
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
+from django.db import OperationalError
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -253,6 +255,56 @@ class TestNext:
         assert following["memory"]["similar"] == []
         assert answer.json()["next"]["refused"] is None
         assert again.json()["next"]["tasks"][0]["lease"] == following["lease"]
+
+    def test_a_claim_is_answered_also_where_memory_fails(self, flow, api, agent, lead, monkeypatch):
+        for title in ("first", "second", "third"):
+            phases.open_ticket(actor=lead, title=title, workflow="software_development")
+        client = api(agent)
+
+        def gone(**_):
+            raise RuntimeError("index gone")
+
+        monkeypatch.setattr("memory.services.task_context", gone)
+
+        (first,) = claim(client, "analysis")
+        handed_over = client.post(
+            f"/api/v1/tasks/{first['id']}/complete",
+            {
+                "fence": first["lease"]["token"],
+                "result": {"summary": "done"},
+                "claim_next": {"capabilities": ["analysis"]},
+            },
+            format="json",
+        )
+        third = Task.objects.get(ticket__title="third")
+        body = {"capabilities": ["analysis"]}
+        named = client.post(f"/api/v1/tasks/{third.pk}/claim", body, format="json")
+
+        (second,) = handed_over.json()["next"]["tasks"]
+        for task in (first, second, *named.json()["tasks"]):
+            assert task["memory"] == {
+                "similar": [],
+                "cautions": [],
+                "patterns": [],
+                "recommendations": [],
+                "warnings": ["memory_unavailable"],
+            }
+        assert third.pk == UUID(named.json()["tasks"][0]["id"])
+
+    def test_a_claim_shows_no_memory_whose_use_cannot_be_noted(
+        self, flow, api, agent, lead, monkeypatch
+    ):
+        phases.open_ticket(actor=lead, title="x", workflow="software_development")
+
+        def full(**_):
+            raise OperationalError("disk full")
+
+        monkeypatch.setattr("memory.services.record_uses", full)
+
+        (task,) = claim(api(agent), "analysis")
+
+        assert task["status"] == "assigned"
+        assert task["memory"]["warnings"] == ["memory_unavailable"]
 
     def test_a_heartbeat_tells_of_the_kill_switch_and_keeps_the_lease(
         self, flow, api, agent, admin, lead

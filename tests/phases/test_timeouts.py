@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from phases import services
-from phases.models import Task, Ticket
+from phases.models import ReadyTask, Task, Ticket
 from tests import factories
 
 
@@ -119,3 +119,47 @@ def test_what_may_be_called_off_is_listed_for_whoever_may(api, team, lead, agent
 
     assert titles(api(lead).get("/api/v1/tasks/cancellable")) == [str(task.pk)]
     assert titles(api(clerk).get("/api/v1/tasks/cancellable")) == []
+
+
+class TestCalledOffMeanwhile:
+    """A cancel that waits for its holder, where the time of the task runs out first."""
+
+    def test_ends_as_it_was_asked_to(self, lead, hold):
+        task = hold(100, timeout_seconds=60)
+        services.cancel_task(actor=lead, task_id=task.pk, reason="stop this now", grace_seconds=300)
+
+        services.sweep_leases()
+
+        task.refresh_from_db()
+        assert (task.status, task.cancel_reason) == ("cancelled", "stop this now")
+        assert task.cancel_deadline is None
+        assert not ReadyTask.objects.filter(pk=task.pk).exists()
+
+    def test_also_where_an_operator_cleans_up(self, api, lead, hold):
+        task = hold(100, timeout_seconds=60, max_retries=0)
+        services.cancel_task(actor=lead, task_id=task.pk, reason="stop this now", grace_seconds=300)
+
+        cleaned = api(lead).post("/api/v1/tasks/cleanup-timed-out", {}, format="json")
+
+        assert cleaned.json() == {"failed": 0, "retried": 0}
+        assert Task.objects.get(pk=task.pk).status == "cancelled"
+
+    def test_a_retry_knows_nothing_of_it(self, lead, agent, hold):
+        task = hold(1)
+        services.cancel_task(actor=lead, task_id=task.pk, reason="stop this now", grace_seconds=10)
+        services.release_task(
+            actor=agent, task_id=task.pk, fence=task.fence, reason="I was told to stop"
+        )
+        # As a release before this one left it: ended by its time, the order still there.
+        Task.objects.filter(pk=task.pk).update(
+            cancel_deadline=timezone.now() - timedelta(seconds=60)
+        )
+
+        again = services.retry_task(actor=lead, task_id=task.pk, reason="do it after all")
+        [claim] = services.claim_tasks(actor=agent, capabilities=[], task_id=task.pk)
+        beat = services.extend_lease(actor=agent, task_id=task.pk, fence=claim.taken.fence)
+        services.sweep_leases()
+
+        assert (again.cancel_deadline, again.cancel_reason) == (None, "")
+        assert beat.cancel_reason is None
+        assert Task.objects.get(pk=task.pk).status == "running"
