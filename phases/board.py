@@ -23,6 +23,7 @@ from phases.models import (
     Ticket,
     Workflow,
 )
+from phases.models.ticket import CLOSED, OPEN
 from phases.serializers import PRIORITIES
 
 CARDS = 50
@@ -30,20 +31,32 @@ CARDS = 50
 REVIEW_ESCALATED = "review_escalated"
 _WORDS = {number: word for word, number in PRIORITIES.items()}
 
-# By priority and place; a column of finished tickets shows the newest first, which the same index
-# gives priority by priority.
+# What is open first, by priority and place, then what ended before it was done. A column of
+# finished tickets shows the newest first, which the same index gives priority by priority.
 _TOP = """
 SELECT t.id FROM phases_boardcolumn c CROSS JOIN LATERAL (
-    SELECT id FROM phases_ticket t WHERE t.column_id = c.id
-     ORDER BY t.priority, t.rank, t.id LIMIT %s) t
+    (SELECT o.id, 0 AS ended, o.priority, o.rank FROM phases_ticket o
+      WHERE o.column_id = c.id AND o.status IN ('pending', 'in_progress')
+      ORDER BY o.priority, o.rank, o.id LIMIT %s)
+    UNION ALL
+    (SELECT e.id, 1, e.priority, e.rank FROM phases_ticket e
+      WHERE e.column_id = c.id AND e.status IN ('completed', 'failed', 'cancelled')
+      ORDER BY e.priority, e.rank, e.id LIMIT %s)
+    ORDER BY 2, 3, 4, 1 LIMIT %s) t
  WHERE c.id = ANY(%s)
 UNION ALL
 SELECT t.id FROM phases_boardcolumn c CROSS JOIN LATERAL (
-    SELECT n.id FROM generate_series(1, 4) p(priority) CROSS JOIN LATERAL (
-        SELECT t.id, t.rank FROM phases_ticket t
-         WHERE t.column_id = c.id AND t.priority = p.priority
-         ORDER BY t.rank DESC, t.id DESC LIMIT %s) n
-     ORDER BY n.rank DESC, n.id DESC LIMIT %s) t
+    (SELECT o.id, 0 AS ended, o.rank FROM phases_ticket o
+      WHERE o.column_id = c.id AND o.status IN ('pending', 'in_progress')
+      ORDER BY o.priority, o.rank, o.id LIMIT %s)
+    UNION ALL
+    (SELECT n.id, 1, n.rank FROM generate_series(1, 4) p(priority) CROSS JOIN LATERAL (
+        SELECT e.id, e.rank FROM phases_ticket e
+         WHERE e.column_id = c.id AND e.priority = p.priority
+           AND e.status IN ('completed', 'failed', 'cancelled')
+         ORDER BY e.rank DESC, e.id DESC LIMIT %s) n
+      ORDER BY n.rank DESC, n.id DESC LIMIT %s)
+    ORDER BY 2, 3 DESC, 1 DESC LIMIT %s) t
  WHERE c.id = ANY(%s)
 """
 
@@ -63,7 +76,8 @@ def snapshot(workflow: Workflow) -> dict[str, Any]:
     )
     finished = [column.pk for column in columns if is_finished(column)]
     others = [column.pk for column in columns if column.pk not in finished]
-    top = RawSQL(_TOP, [CARDS, others, CARDS, CARDS, finished])  # noqa: S611  no text of users
+    values = [*[CARDS] * 3, others, *[CARDS] * 4, finished]
+    top = RawSQL(_TOP, values)  # noqa: S611  no text of users
     by_column: dict[str, list[dict[str, Any]]] = {}
     for card in _cards(Ticket.objects.filter(pk__in=top)):
         by_column.setdefault(card["column"], []).append(card)
@@ -84,28 +98,39 @@ def is_finished(column: BoardColumn) -> bool:
     return bool(phases) and all(phase.kind == Phase.Kind.DONE for phase in phases)
 
 
-def _newest(card: dict[str, Any]) -> tuple[float, str]:
-    return (card["rank"], card["id"])
+def _newest(card: dict[str, Any]) -> tuple[bool, float, str]:
+    return (card["status"] in OPEN, card["rank"], card["id"])
 
 
 def more(column: BoardColumn, after: Ticket) -> dict[str, Any]:
     """The cards of a column that come behind this one: {cards, next}."""
+    newest_first = is_finished(column)
+    behind = (
+        Q(priority__gt=after.priority)
+        | Q(priority=after.priority, rank__gt=after.rank)
+        | Q(priority=after.priority, rank=after.rank, pk__gt=after.pk)
+    )
+    older = Q(rank__lt=after.rank) | Q(rank=after.rank, pk__lt=after.pk)
     rows = Ticket.objects.filter(column=column)
-    if is_finished(column):
-        behind = Q(rank__lt=after.rank) | Q(rank=after.rank, pk__lt=after.pk)
-        rows = rows.filter(behind).order_by("-rank", "-id")
-    else:
-        behind = (
-            Q(priority__gt=after.priority)
-            | Q(priority=after.priority, rank__gt=after.rank)
-            | Q(priority=after.priority, rank=after.rank, pk__gt=after.pk)
-        )
-        rows = rows.filter(behind).order_by("priority", "rank", "id")
-    ids = list(rows.values_list("pk", flat=True)[: CARDS + 1])
+    ids: list[UUID] = []
+    if after.is_open:
+        ids += _first(rows.filter(behind, status__in=OPEN).order_by(*_PLACE), CARDS + 1)
+    ended = rows.filter(status__in=CLOSED)
+    if not after.is_open:
+        ended = ended.filter(older if newest_first else behind)
+    ended = ended.order_by(*(("-rank", "-id") if newest_first else _PLACE))
+    ids += _first(ended, CARDS + 1 - len(ids))
     shown = cards(ids[:CARDS])
-    if is_finished(column):
+    if newest_first:
         shown.sort(key=_newest, reverse=True)
     return {"cards": shown, "next": len(ids) > CARDS}
+
+
+_PLACE = ("priority", "rank", "id")
+
+
+def _first(rows: "QuerySet[Ticket]", many: int) -> list[UUID]:
+    return list(rows.values_list("pk", flat=True)[:many]) if many > 0 else []
 
 
 def _column(column: BoardColumn, shown: list[dict[str, Any]]) -> dict[str, Any]:
@@ -147,8 +172,9 @@ def _cards(rows: "QuerySet[Ticket]") -> list[dict[str, Any]]:
     tickets = list(
         rows.select_related("phase", "column", "assignee")
         .defer("description", "context", "context_summary")
-        .order_by("priority", "rank", "id")
+        .order_by(*_PLACE)
     )
+    tickets.sort(key=lambda ticket: not ticket.is_open)
     ids = [ticket.pk for ticket in tickets]
     tasks: dict[UUID, list[Any]] = {}
     for task in (

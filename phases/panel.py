@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from guardian.authority import MONITOR, Actor
 from guardian.stops import stop_of
+from phases.board import cards
 from phases.gates import evaluate
 from phases.models import Phase, PhaseGateArtifact, Task, Ticket
 from phases.panel_evidence import report_of, told_artifact, told_gate
@@ -53,6 +54,7 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
     ]
     return {
         "ticket": ticket,
+        "card": cards([ticket.pk])[0],
         "steps": _steps(ticket),
         "why": why(
             ticket,

@@ -14,6 +14,7 @@ from phases.models.starts import starts
 from phases.models.workflow import BoardColumn, Phase, Workflow
 
 OPEN = ("pending", "in_progress")
+CLOSED = ("completed", "failed", "cancelled")
 EDGES = [
     ("pending", "in_progress"),
     ("in_progress", "completed"),
@@ -177,7 +178,17 @@ class Ticket(FSMModelMixin, TeamRow):
             ),
         ]
         indexes = [
-            models.Index(name="ticket_on_board", fields=["column", "priority", "rank", "id"]),
+            # The board shows what is open first, each part by priority and place.
+            models.Index(
+                name="ticket_open_on_board",
+                fields=["column", "priority", "rank", "id"],
+                condition=Q(status__in=OPEN),
+            ),
+            models.Index(
+                name="ticket_closed_on_board",
+                fields=["column", "priority", "rank", "id"],
+                condition=Q(status__in=CLOSED),
+            ),
             models.Index(name="ticket_of_team", fields=["team", "-id"]),
             models.Index(
                 name="ticket_queued",
@@ -214,7 +225,8 @@ class Ticket(FSMModelMixin, TeamRow):
                     IF TG_OP = 'UPDATE' AND NEW.phase_id = OLD.phase_id THEN
                         RETURN NULL;
                     END IF;
-                    IF NOT EXISTS (
+                    -- An older version has a row of its own already.
+                    IF TG_OP = 'UPDATE' AND NEW.version <= OLD.version OR NOT EXISTS (
                         SELECT 1 FROM phases_phasehistory h
                          WHERE h.ticket_id = NEW.id AND h.to_phase_id = NEW.phase_id
                            AND h.ticket_version = NEW.version

@@ -4,7 +4,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 
 from guardian.authority import Actor
 from guardian.errors import DomainError, IllegalTransition, Invalid, StaleVersion
@@ -16,6 +15,7 @@ from phases.part import require_part
 from phases.services.gate import renew_answer
 from phases.services.locking import locked_ticket
 from phases.services.moves import allowed_targets, transition
+from phases.services.places import put_at
 from phases.services.tasks import system_actor
 
 
@@ -53,6 +53,7 @@ def move_card(
         override=override,
         force=force,
         queue=queue,
+        position=position,
     )
     return moved.ticket
 
@@ -86,17 +87,7 @@ def _phase_in(ticket: Ticket, column: BoardColumn) -> str:
 @transaction.atomic
 def _rerank(*, actor: Actor, ticket_id: UUID, version: int | None, position: int | None) -> Ticket:
     ticket = locked_ticket(team_id=actor.team_id, ticket_id=ticket_id, version=version)
-    others = list(
-        Ticket.objects.still_open()
-        .filter(column=ticket.column, priority=ticket.priority)
-        .exclude(pk=ticket.pk)
-        .order_by("rank", "id")
-        .values_list("rank", flat=True)
-    )
-    place = len(others) if position is None else max(0, min(position, len(others)))
-    before = others[place - 1] if place else None
-    after = others[place] if place < len(others) else None
-    ticket.rank = _between(before, after)
+    place = put_at(actor=actor, ticket=ticket, position=position)
     ticket.version += 1
     ticket.save(update_fields=["rank", "version", "updated_at"])
     emit(
@@ -107,16 +98,6 @@ def _rerank(*, actor: Actor, ticket_id: UUID, version: int | None, position: int
         position=place,
     )
     return ticket
-
-
-def _between(before: float | None, after: float | None) -> float:
-    if before is None and after is None:
-        return timezone.now().timestamp()
-    if before is None:
-        return (after or 0.0) - 1.0
-    if after is None:
-        return before + 1.0
-    return (before + after) / 2
 
 
 def advance_ticket(*, ticket_id: UUID) -> dict[str, Any]:

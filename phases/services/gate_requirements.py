@@ -13,6 +13,7 @@ from phases.errors import PhaseInUse, RequirementExists
 from phases.gate_kinds import BY_KEY, check_parameters
 from phases.models import GateRequirement, Phase, PhaseGateArtifact, Ticket
 from phases.results import fault_in_json
+from phases.services.workflow_edits import locked_workflow
 
 NAMED_TICKETS = 20
 
@@ -46,9 +47,7 @@ def add_requirement(
     **fields: Any,
 ) -> GateRequirement:
     """Let a phase's gate ask for one thing more. Raises NotFound, Invalid, RequirementExists."""
-    phase = Phase.objects.filter(pk=phase_id, team_id=actor.team_id).first()
-    if phase is None:
-        raise NotFound("There is no such phase.")
+    phase = _phase(actor, phase_id)
     _check(kind, parameters or {})
     try:
         with transaction.atomic():
@@ -122,9 +121,22 @@ def remove_requirement(
     row.delete()
 
 
+def _phase(actor: Actor, phase_id: UUID) -> Phase:
+    """The phase, its workflow locked: whoever edits that writes all its rows as they were read."""
+    rows = Phase.objects.filter(pk=phase_id, team_id=actor.team_id)
+    flow = rows.values_list("workflow_id", flat=True).first()
+    if flow is not None:
+        locked_workflow(team_id=actor.team_id, workflow_id=flow)
+    phase = rows.first()
+    if phase is None:
+        raise NotFound("There is no such phase.")
+    return phase
+
+
 def _locked(
     actor: Actor, phase_id: UUID, requirement_id: UUID, version: int | None
 ) -> GateRequirement:
+    _phase(actor, phase_id)
     row = (
         GateRequirement.objects.select_for_update(of=("self",))
         .select_related("phase")

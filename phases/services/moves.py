@@ -24,6 +24,7 @@ from phases.part import require_part
 from phases.services.contexts import remember_phase
 from phases.services.gate import validate_gate
 from phases.services.locking import is_still_there
+from phases.services.places import put_at
 from phases.services.powers import check_powers, check_wish, require_approval
 from phases.services.tasks import follow_move
 from phases.services.wip import judge_wip
@@ -53,11 +54,13 @@ def transition(
     queue: bool = False,
     visit: int | None = None,
     task_id: UUID | None = None,
+    position: int | None = None,
 ) -> Moved:
     """Move a ticket to another phase: the gate is asked first, then the column's limit.
 
     `override` skips the gate, `force` the limit: both need a person, level 4 and a reason.
-    `visit` is the one the decision was made in; `task_id` a task that a return puts up again.
+    `visit` is the one the decision was made in; `task_id` a task that a return puts up again;
+    `position` its place in the column it comes to, 0 the top, by default the last.
     Raises NotFound, NotYours, StaleVersion, IllegalTransition, ApprovalRequired, GateNotPassed,
     WipExceeded, OpenTasks, AuthorityTooLow, Invalid.
     """
@@ -80,6 +83,7 @@ def transition(
         "queue": queue,
         "visit": visit,
         "task_id": task_id,
+        "position": position,
     }
     asks_gate = kind == PhaseHistory.Kind.FORWARD and target.key in ticket.phase.allowed_transitions
     for attempt in range(1, GATE_ATTEMPTS + 1):
@@ -246,6 +250,8 @@ def write_move(
     ticket.previous_phase = source
     ticket.phase, ticket.column = target, column
     ticket.phase_entered_at, ticket.rank = now, now.timestamp()
+    if options.get("position") is not None and target.kind != Phase.Kind.DONE:
+        put_at(actor=actor, ticket=ticket, position=options["position"])
     if kind != PhaseHistory.Kind.BLOCK and not same_phase_again:
         ticket.visit += 1
     ticket.admitted_at = now if ticket.is_approved and not queued else None

@@ -108,10 +108,12 @@ export class Drag {
       note.dataset.words = "refusal";
       note.textContent = refusal.reasons[0] || "It cannot go there.";
     }
-    if (column.dataset.column === drag.card.column) this.#line(column, event.clientY);
+    // Finished tickets stand by when they ended.
+    if (refusal || this.#store.columns.get(column.dataset.column).newest_first) drag.index = undefined;
+    else this.#line(column, event.clientY);
   }
 
-  /* Within its own column: where it would come to lie. */
+  /* Where it would come to lie. */
   #line(column, y) {
     const list = $("[data-cards]", column);
     const others = $$(".card:not([data-lifted])", list);
@@ -144,14 +146,12 @@ export class Drag {
     const from = ghost.getBoundingClientRect();
     this.#end();
     if (!key) return undefined;
-    if (key === card.column) {
-      const position = this.#mover.positionFor(card, index ?? 0);
-      return this.#mover.move(card.id, key, { position });
-    }
+    const position = index === undefined ? undefined : this.#mover.positionFor(card, key, index);
+    if (key === card.column) return this.#mover.move(card.id, key, { position: position ?? 0 });
     // Blocking needs a reason, so it is asked for before anything moves.
     if (phase?.kind === "blocked" && !refused.has(key)) return this.#mover.open(card.id, { column: key });
     this.#settle(card, from);
-    return this.#mover.move(card.id, key);
+    return this.#mover.move(card.id, key, { position });
   }
 
   /* The card goes on from where the hand let go. */

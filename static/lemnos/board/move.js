@@ -50,7 +50,7 @@ export class Mover {
     if (!card || !target) return false;
     const from = this.#store.columns.get(card.column);
     const phase = [...this.#store.phases.values()].find((p) => p.column === column);
-    this.#store.wish(id, column === card.column ? { rank: this.#rankAt(card, position) } : { column, rank: Date.now() / 1000, phase_entered_at: new Date().toISOString(), phase_name: phase?.name });
+    this.#store.wish(id, column === card.column ? { rank: this.#rankAt(card, column, position) } : { column, rank: this.#rankAt(card, column, position), phase_entered_at: new Date().toISOString(), phase_name: phase?.name });
     const body = { ticket_id: id, column, version: card.v, reason, ...powers };
     if (position !== undefined) body.position = position;
     try {
@@ -67,8 +67,9 @@ export class Mover {
     }
   }
 
-  #rankAt(card, position) {
-    const others = this.#peers(card).filter((other) => other.id !== card.id);
+  #rankAt(card, column, position) {
+    if (position === undefined) return Date.now() / 1000;
+    const others = this.#peers(card, column).filter((other) => other.id !== card.id);
     const before = others[position - 1]?.rank;
     const after = others[position]?.rank;
     if (before === undefined) return (after ?? card.rank) - 1;
@@ -76,12 +77,12 @@ export class Mover {
   }
 
   /* The server orders within a priority, so that is what a place counts. */
-  #peers(card) {
-    return this.#store.inColumn(card.column).filter((other) => other.priority === card.priority && ["pending", "in_progress"].includes(other.status));
+  #peers(card, column = card.column) {
+    return this.#store.inColumn(column).filter((other) => other.priority === card.priority && ["pending", "in_progress"].includes(other.status));
   }
 
-  positionFor(card, index) {
-    const above = this.#store.inColumn(card.column).filter((other) => this.#cards.filters.match(other) && other.id !== card.id).slice(0, index);
+  positionFor(card, column, index) {
+    const above = this.#store.inColumn(column).filter((other) => this.#cards.filters.match(other) && other.id !== card.id).slice(0, index);
     return above.filter((other) => other.priority === card.priority).length;
   }
 

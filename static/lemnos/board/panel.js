@@ -98,8 +98,7 @@ export class Panel {
     this.#cards.open = number;
     this.#cards.draw();
     this.live.view(this.card?.id || null);
-    const card = this.card;
-    document.title = `${this.#store.label}-${number}${card ? ` ${card.title}` : ""} · ${this.#store.workflow.name} · Lemnos`;
+    this.#entitle();
   }
 
   close({ push = true } = {}) {
@@ -208,7 +207,24 @@ export class Panel {
 
   #fragment = 0;
 
+  /* A ticket below what its column shows is known by its panel alone. */
+  #learn() {
+    const card = $("#panel-card", this.#box);
+    if (!card) return;
+    const known = this.card;
+    this.#store.learn(JSON.parse(card.textContent));
+    if (known || !this.card) return;
+    this.live.view(this.card.id);
+    this.#entitle();
+  }
+
+  #entitle() {
+    const title = this.card ? ` ${this.card.title}` : "";
+    document.title = `${this.#store.label}-${this.#number}${title} · ${this.#store.workflow.name} · Lemnos`;
+  }
+
   #dress() {
+    this.#learn();
     for (const part of $$("[data-part]", this.#box)) part.dataset.source ||= part.innerHTML;
     this.showTab(this.#tabs.includes(this.#tab) ? this.#tab : OWN[0], { focus: false, keep: true });
     this.#drawGraph();
@@ -265,7 +281,10 @@ export class Panel {
   step(by) {
     const ids = this.#cards.shown().flatMap(({ cards }) => cards.map((card) => card.dataset.id));
     const at = ids.indexOf(this.card?.id);
-    const next = this.#store.get(ids[at === -1 ? 0 : at + by]);
+    // One that is not shown stands behind what its column shows.
+    const behind = ids.findLastIndex((id) => this.#store.get(id).column === this.card?.column) + 1;
+    const to = at !== -1 ? at + by : by > 0 ? behind : behind - 1;
+    const next = this.#store.get(ids[to]);
     if (next) this.open(next.number);
     else announce(by > 0 ? "This is the last ticket" : "This is the first ticket");
   }

@@ -10,6 +10,7 @@ export class Store extends EventTarget {
     this.workflow = snapshot.workflow;
     this.phases = new Map(snapshot.phases.map((phase) => [phase.key, phase]));
     this.wishes = new Map(); // id → fields of a move the server has not answered yet
+    this.aside = new Map(); // opened by their address, not on the page: below the first fifty
     this.load(snapshot);
   }
 
@@ -19,6 +20,7 @@ export class Store extends EventTarget {
     this.stopped = snapshot.stopped || null;
     this.columns = new Map();
     this.cards = new Map();
+    this.aside.clear();
     for (const { cards, ...column } of snapshot.columns) {
       this.columns.set(column.key, column);
       for (const card of cards) this.cards.set(card.id, card);
@@ -47,8 +49,8 @@ export class Store extends EventTarget {
   }
 
   #applyCard({ id, v, gone, set }) {
-    const held = this.cards.get(id);
-    if (gone) return this.cards.delete(id);
+    const held = this.cards.get(id) || this.aside.get(id);
+    if (gone) return this.cards.delete(id) || this.aside.delete(id);
     if (held) {
       if (v < held.v) return false;
       Object.assign(held, set, { v });
@@ -63,13 +65,23 @@ export class Store extends EventTarget {
   /* A whole card, as a move answers it. */
   put(card) {
     const held = this.cards.get(card.id);
+    this.aside.delete(card.id);
     if (!held || card.v >= held.v) this.cards.set(card.id, card);
     this.#changed({ touched: new Set([card.id]) });
+  }
+
+  /* The card of an opened ticket: known, but shown in its column only once that is read so far. */
+  learn(card) {
+    const held = this.cards.get(card.id) || this.aside.get(card.id);
+    if (held && held.v >= card.v) return;
+    (this.cards.has(card.id) ? this.cards : this.aside).set(card.id, card);
+    this.#changed({ touched: new Set() });
   }
 
   /* Older cards of a column that a page asked for. */
   add(cards) {
     for (const card of cards) {
+      this.aside.delete(card.id);
       const held = this.cards.get(card.id);
       if (!held || card.v > held.v) this.cards.set(card.id, card);
     }
@@ -87,12 +99,12 @@ export class Store extends EventTarget {
   }
 
   get(id) {
-    const card = this.cards.get(id);
+    const card = this.cards.get(id) || this.aside.get(id);
     return card && this.wishes.has(id) ? { ...card, ...this.wishes.get(id), busy: true } : card;
   }
 
   byNumber(number) {
-    for (const card of this.cards.values()) if (card.number === number) return this.get(card.id);
+    for (const cards of [this.cards, this.aside]) for (const card of cards.values()) if (card.number === number) return this.get(card.id);
     return undefined;
   }
 
@@ -116,8 +128,7 @@ export class Store extends EventTarget {
 
   /* Whether this very person is needed: to decide, to confirm, or because nobody else goes on. */
   needsPerson(card) {
-    const open = card.status === "pending" || card.status === "in_progress";
-    if (!open) return false;
+    if (isEnded(card)) return false;
     const { tasks, gate, approval, reviews } = card;
     if (["pending_review", "timed_out"].includes(approval)) return this.me.decide && this.me.human && card.created_by !== this.me.id;
     if (approval === "rejected") return card.created_by === this.me.id;
@@ -135,11 +146,14 @@ export class Store extends EventTarget {
 /* What a column without a limit counts: tickets that are open, or those that ended in it. */
 export const standing = (column) => (column.newest_first ? column.total : column.admitted + column.queued);
 
+export const isEnded = (card) => !["pending", "in_progress"].includes(card.status);
+
+/* What is open comes first, as the server has it. */
 export function compare(a, b) {
-  return ORDER[a.priority] - ORDER[b.priority] || a.rank - b.rank || (a.id < b.id ? -1 : 1);
+  return isEnded(a) - isEnded(b) || ORDER[a.priority] - ORDER[b.priority] || a.rank - b.rank || (a.id < b.id ? -1 : 1);
 }
 /* Finished tickets: what ended last comes first. */
 function newest(a, b) {
-  return b.rank - a.rank || (a.id < b.id ? 1 : -1);
+  return isEnded(a) - isEnded(b) || b.rank - a.rank || (a.id < b.id ? 1 : -1);
 }
 export const priorityOrder = (word) => ORDER[word];
