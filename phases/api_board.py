@@ -107,5 +107,9 @@ class BoardBulkMoveView(TeamView):
             services.CardMove(move["ticket_id"], move["column"], move.get("version"))
             for move in body.pop("moves")
         ]
-        results = services.move_cards(actor=actor_of(request), moves=moves, **body)
+        try:
+            results = services.move_cards(actor=actor_of(request), moves=moves, **body)
+        except errors.DomainError as refusal:
+            # As in `transition`: what the gates answered stays.
+            return self.handle_exception(refusal)
         return Response({"results": results})

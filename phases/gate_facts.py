@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -24,13 +23,14 @@ from django.db.models import (
     When,
 )
 
+from guardian.authority import MONITOR
+from guardian.models import Membership
+from phases.gate_asks import SELF_EVIDENT, path_expression, requirements_of
 from phases.gate_kinds import BY_KEY, CHECKS, Kind
 from phases.models import GateRequirement, Phase, PhaseGateArtifact, Review, Task, Ticket
 
 Source = PhaseGateArtifact.Source
 CODE = "code_changes"
-# Rules that read the stored content itself and need nobody's word.
-SELF_EVIDENT = {"min_length", "sections"}
 
 
 class Facts:
@@ -43,8 +43,8 @@ class Facts:
     @cached_property
     def code(self) -> PhaseGateArtifact | None:
         """The newest change of the code, without its content."""
-        rows = PhaseGateArtifact.objects.filter(ticket=self.ticket, artifact_type=CODE)
-        return rows.defer("artifact_content").order_by("-recorded_at", "-id").first()
+        rows = code_of(self.ticket).defer("artifact_content")
+        return rows.order_by("-recorded_at", "-id").first()
 
     @property
     def changed_at(self) -> datetime | None:
@@ -63,15 +63,15 @@ class Facts:
     def pieces(self) -> dict[tuple[str, str], Any]:
         """Of each type (for some kinds: and key) the piece that counts: (type, slot) → it.
 
-        Fresh before stale, observed before said, then the newest. Else whoever speaks last would
-        outweigh what our own run has seen. Each carries `is_fresh`.
+        Fresh before stale, what our own run saw before what somebody said, then the newest: whoever
+        speaks last does not outweigh our run, and a confirmed piece not a newer one.
         """
         types = {*self._types(Kind.ARTIFACT), *self._types(Kind.METRIC)}
         keyed = [r for r in self.requirements if r.kind in BY_KEY]
         wanted = Q(artifact_type__in=types)
         if keyed:
             wanted |= Q(artifact_type__in=BY_KEY, artifact_path__in=[r.key for r in keyed])
-        rows = self._weighed(~Q(source=Source.REPORTED)).filter(wanted)
+        rows = self._weighed().filter(wanted)
         slot = Case(
             When(artifact_type__in=BY_KEY, then=F("artifact_path")),
             default=Value(""),
@@ -80,34 +80,52 @@ class Facts:
         rows = rows.annotate(slot=slot).order_by("artifact_type", "slot", *_WEIGHT)
         return {(a.artifact_type, a.slot): a for a in rows.distinct("artifact_type", "slot")}
 
-    @cached_property
-    def own_pieces(self) -> dict[str, Any]:
-        """As `pieces`, where only what our own runs observed is worth more than what is said."""
-        rows = self._weighed(Q(source=Source.SANDBOX))
-        rows = rows.filter(artifact_type__in=self._types(Kind.ARTIFACT))
-        found = rows.order_by("artifact_type", *_WEIGHT).distinct("artifact_type")
-        return {a.artifact_type: a for a in found}
+    def piece_at(self, kind: str, pattern: str) -> Any:
+        """As `pieces`, among those of a type whose path is one of a pattern."""
+        rows = self._weighed().filter(artifact_type=kind).exclude(artifact_path="")
+        there = rows.filter(artifact_path__regex=path_expression(pattern))
+        return there.order_by(*_WEIGHT).first()
 
     def figure_in_any(self, name: str) -> Any:
-        """The piece that counts among all whose content has a figure of this name."""
-        rows = self._weighed(~Q(source=Source.REPORTED)).filter(artifact_content__has_key=name)
-        return rows.exclude(artifact_type__in=BY_KEY).order_by(*_WEIGHT).first()
+        """The piece that counts among the newest of every type that have a figure of this name."""
+        newest = (
+            self._weighed()
+            .exclude(artifact_type__in=BY_KEY)
+            .annotate(says=Case(When(artifact_content__has_key=name, then=1), default=0))
+            .order_by("artifact_type", *_WEIGHT)
+            .distinct("artifact_type")
+            .defer("artifact_content")
+        )
+        found = [piece for piece in newest if piece.says]
+        return max(
+            found, default=None, key=lambda a: (a.is_fresh, a.is_verified, a.recorded_at, a.pk)
+        )
+
+    def is_fresh(self, artifact: PhaseGateArtifact) -> bool:
+        """Whether a piece of this phase's evidence is about what is there now."""
+        return self._weighed().filter(pk=artifact.pk, is_fresh=True).exists()
 
     @cached_property
     def authors(self) -> set[UUID]:
         """Whoever did the phase's work in this visit: they do not judge it."""
-        rows = Task.objects.of_visit(self.ticket, self.phase)
-        return {user for pair in rows.values_list("holder", "last_holder") for user in pair if user}
+        return authors_of(Task.objects.of_visit(self.ticket, self.phase))
 
     @cached_property
     def reviewers(self) -> tuple[dict[UUID, str], bool]:
-        """Others who found this visit's work good: (id → name, whether some are stale)."""
+        """Others who found this visit's work good: (id → name, whether some are stale).
+
+        Each person once; agents of the level that confirms evidence; nobody who did some of it.
+        """
         fresh: dict[UUID, str] = {}
         stale = False
         changes = self._code_by_task() if self.changed_at else {}
-        passed = Review.objects.filter(status=Review.Status.PASSED).exclude(reviewer=F("author"))
-        here = Task.objects.of_visit(self.ticket, self.phase)
-        for review in passed.filter(task__in=here).select_related("reviewer").order_by("id"):
+        passed = (
+            Review.objects.filter(status=Review.Status.PASSED)
+            .filter(task__in=Task.objects.of_visit(self.ticket, self.phase))
+            .filter(_may_judge(self.ticket.team_id))
+            .exclude(reviewer__in=self.authors)
+        )
+        for review in passed.select_related("reviewer").order_by("id"):
             # What its own task handed in was before the reviewer's eyes.
             since = [at for task, at in changes.items() if task != review.task_id]
             if review.reviewer and all(at <= review.updated_at for at in since):
@@ -115,7 +133,7 @@ class Facts:
             else:
                 stale = True
         confirmed = (
-            self._weighed(~Q(source=Source.REPORTED))
+            self._weighed()
             .filter(verified_by__isnull=False)
             .exclude(artifact_type__in=BY_KEY)
             .exclude(verified_by__in=self.authors)
@@ -130,8 +148,8 @@ class Facts:
         return fresh, stale
 
     def _code_by_task(self) -> dict[UUID | None, datetime]:
-        rows = PhaseGateArtifact.objects.filter(ticket=self.ticket, artifact_type=CODE)
-        return dict(rows.values_list("task").annotate(at=Max("recorded_at")).order_by())
+        rows = code_of(self.ticket).values_list("task")
+        return dict(rows.annotate(at=Max("recorded_at")).order_by())
 
     def _types(self, kind: str) -> set[str]:
         """The artifact types that requirements of this kind name."""
@@ -141,8 +159,10 @@ class Facts:
             return {name.partition(".")[0] for name in names if "." in name}
         return {str(p.get("artifact_type", "")) for p in asked}
 
-    def _weighed(self, observed: Q) -> QuerySet[Any]:
+    def _weighed(self) -> QuerySet[Any]:
         """This phase's evidence with `is_fresh` and `is_observed`."""
+        # Of a question put up twice the one that was answered counts.
+        observed = Q(source=Source.SANDBOX) | Q(artifact_type=Kind.MANUAL, source=Source.REVIEWER)
         fresh = Q(visit=self.ticket.visit)
         if self.changed_at is not None:
             lasting = Q(recorded_at__gte=self.changed_at) | Q(artifact_type__in=self._lasting())
@@ -186,48 +206,42 @@ def _is_text(requirement: GateRequirement) -> bool:
     return bool(rules) and set(rules) <= SELF_EVIDENT
 
 
-def requirements_of(phase: Phase) -> list[GateRequirement]:
-    """The gate's rows, each required output that none asks for, each unproved done definition."""
-    rows = list(phase.requirements.order_by("created_at", "id"))
-    asked = {str(r.parameters.get("artifact_type")) for r in rows if r.kind == Kind.ARTIFACT}
-    rows.extend(
-        GateRequirement(
-            key=f"output_{output['type']}",
-            kind=Kind.ARTIFACT.value,
-            parameters={"artifact_type": output["type"], "rules": {"present": True}},
-            min_evidence="reported",
-        )
-        for output in phase.expected_outputs
-        if output.get("required", True) and output["type"] not in asked
-    )
-    proofs = set(_proofs(rows))
-    rows.extend(
-        GateRequirement(
-            key=f"done_{definition['key']}",
-            kind=Kind.MANUAL.value,
-            parameters={"question": definition["text"]},
-        )
-        for definition in phase.done_definitions
-        if definition.get("required", True) and definition.get("proved_by") not in proofs
-    )
-    return rows
+def authors_of(tasks: QuerySet[Task]) -> set[UUID]:
+    """Whoever holds these tasks, held them last, or handed in an earlier round of theirs."""
+    pairs = tasks.values_list("holder", "last_holder")
+    found = {user for pair in pairs for user in pair if user}
+    return found | set(Review.objects.filter(task__in=tasks).values_list("author", flat=True))
 
 
-def _proofs(rows: Iterable[GateRequirement]) -> Iterable[str]:
-    """What a done definition may name as its proof: a requirement, or a type one asks for."""
-    for row in rows:
-        yield row.key
-        if row.kind == Kind.ARTIFACT:
-            yield str(row.parameters.get("artifact_type"))
-        elif row.kind == Kind.METRIC:
-            yield str(row.parameters.get("name")).partition(".")[0]
+def _may_judge(team_id: UUID) -> Q:
+    """A reviewer who is a person, or an agent that may confirm evidence."""
+    agents = Membership.objects.filter(team_id=team_id, authority__gte=MONITOR)
+    return Q(reviewer__kind="human") | Q(reviewer__in=agents.values("user"))
 
 
-def asks_something(phase: Phase) -> bool:
-    """Whether a phase has a gate at all, by what is at hand: its rows are asked for last."""
-    outputs = any(output.get("required", True) for output in phase.expected_outputs)
-    definitions = any(d.get("required", True) for d in phase.done_definitions)
-    return outputs or definitions or phase.requirements.exists()
+def code_of(ticket: Ticket) -> QuerySet[PhaseGateArtifact]:
+    """The changes of the code that are about what the ticket is about now."""
+    rows = PhaseGateArtifact.objects.filter(ticket=ticket, artifact_type=CODE)
+    return rows.filter(visit__gte=ticket.fresh_from_visit)
+
+
+def source_of(ticket: Ticket) -> tuple[Any, str]:
+    """What a gate's run looks at, and why it looks at nothing: the newest code that names a file,
+    else what the ticket is about.
+
+    A source that the workflow does not ask for was checked by nobody, and whoever has a part in
+    the ticket may set it: there it is a file of the team, as code is, never Lemnos's own tree.
+    """
+    named = code_of(ticket).filter(artifact_content__has_key="file_id")
+    newest = named.order_by("-recorded_at", "-id")
+    file_id = newest.values_list("artifact_content__file_id", flat=True).first()
+    if file_id is not None:
+        return {"kind": "archive", "file_id": file_id}, ""
+    source = ticket.context.get("source")
+    kind = source.get("kind") if isinstance(source, dict) else None
+    if source is None or kind == "archive" or ticket.workflow.asks_source:
+        return source, ""
+    return None, "must be an archive where the workflow does not ask for a source itself"
 
 
 def check_digest(
@@ -241,7 +255,7 @@ def check_digest(
         phase.key,
         [requirement.key, requirement.kind, requirement.parameters],
         change,
-        ticket.context.get("source"),
+        [ticket.context.get("source"), ticket.workflow.asks_source],
     ]
     return hashlib.sha256(_canonical(about).encode()).hexdigest()
 
@@ -265,7 +279,7 @@ def inputs_digest(ticket: Ticket, phase: Phase) -> str:
     )
     facts = [
         ticket.visit,
-        ticket.context.get("source"),
+        [ticket.context.get("source"), ticket.workflow.asks_source],
         phase.expected_outputs,
         phase.done_definitions,
         list(asked),

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from phases import gate_rules
-from phases.gate_facts import SELF_EVIDENT, Facts
+from phases.gate_asks import SELF_EVIDENT
+from phases.gate_facts import Facts
 from phases.gate_kinds import CHECKS, Kind
 from phases.models import GateRequirement, PhaseGateArtifact, Task
 
@@ -83,12 +84,21 @@ def _judge_artifact(facts: Facts, requirement: GateRequirement, found: Criterion
     rules: dict[str, Any] = requirement.parameters.get("rules", {})
     found.artifact_type = kind
     needs_own_run = requirement.parameters.get("observed") is True
-    piece = facts.own_pieces.get(kind) if needs_own_run else facts.pieces.get((kind, ""))
+    pattern = requirement.parameters.get("pattern")
+    newest = facts.pieces.get((kind, ""))
+    piece = facts.piece_at(kind, pattern) if pattern else newest
     if piece is None:
         found.missing = True
         found.reason = f"There is no {gate_rules.words(kind)} yet."
+        if newest is not None:
+            where = f"is {newest.artifact_path}" if newest.artifact_path else "has no path"
+            found.reason = (
+                f"There is no {gate_rules.words(kind)} at {pattern} yet: the newest {where}."
+            )
         return
     faults = gate_rules.faults(rules, piece)
+    if rule := requirement.parameters.get("unjudged"):
+        faults.append(f"its rule “{rule}” is none that a gate can judge")
     self_evident = bool(rules) and set(rules) <= SELF_EVIDENT
     _weigh(found, requirement, piece, faults, self_evident=self_evident)
     if needs_own_run and piece.source != Source.SANDBOX:

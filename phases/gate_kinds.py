@@ -39,6 +39,17 @@ class ArtifactParameters(Strict):
     rules: Rules = Rules()
     observed: bool = False
 
+    @field_validator("artifact_type")
+    @classmethod
+    def can_be_handed_in(cls, value: str) -> str:
+        return _not_by_key(value)
+
+
+def _not_by_key(kind: str) -> str:
+    if kind in BY_KEY:
+        raise ValueError(f"{kind} is a kind of its own: let the gate ask for that")
+    return kind
+
 
 class NoParameters(Strict):
     """This kind of gate takes none."""
@@ -109,6 +120,8 @@ class MetricParameters(Strict):
     def names_a_figure(cls, value: str) -> str:
         if not _NAME.fullmatch(value):
             raise ValueError("must be a name such as percentage or test_coverage.percentage")
+        if "." in value:
+            _not_by_key(value.partition(".")[0])
         return value
 
 

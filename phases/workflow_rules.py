@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from phases import scoring
+from phases.gate_asks import types_asked
 
 # Of each: its path, its code, its message.
 Fault = tuple[tuple[str | int, ...], str, str]
@@ -25,6 +26,7 @@ def faults_of(value: Any) -> list[Fault]:
         *_unique("board_columns", columns, "id"),
         *_unique("board_columns", columns, "sequence_order"),
         *_keys_within(phases),
+        *_proofs(phases),
         *_mapping(phases, columns),
         *_edges(phases),
         *_pointers(columns),
@@ -66,6 +68,23 @@ def _keys_within(phases: list[tuple[int, Mapping[str, Any]]]) -> Iterator[Fault]
         for name in ("gate", "done_definitions"):
             for path, code, message in _unique(name, _rows(row, name), "key"):
                 yield ("phases", place, *path), code, message
+
+
+def _proofs(phases: list[tuple[int, Mapping[str, Any]]]) -> Iterator[Fault]:
+    """A definition of done is proved by what the phase itself asks for."""
+    for place, row in phases:
+        known = {str(output.get("type")) for _, output in _rows(row, "expected_outputs")}
+        for _, gate in _rows(row, "gate"):
+            parameters = gate.get("parameters")
+            known.add(str(gate.get("key")))
+            if isinstance(parameters, Mapping):
+                known |= {*types_asked(str(gate.get("kind")), parameters)}
+        for at, definition in _rows(row, "done_definitions"):
+            proof = definition.get("proved_by")
+            if isinstance(proof, str) and proof not in known:
+                path = ("phases", place, "done_definitions", at, "proved_by")
+                message = f"{proof} is no requirement, output or evidence that this phase asks for"
+                yield path, "unknown_reference", message
 
 
 def _mapping(

@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from guardian import strict_yaml
 from guardian.strict_yaml import Document, YamlInvalid
 from phases import workflow_rules
-from phases.gate_kinds import PARAMETERS
+from phases.gate_asks import RULE_HELP, rules_of
+from phases.gate_kinds import BY_KEY, PARAMETERS
+from phases.results import reserved_type
 from phases.scoring import DEFAULT
 
 LIMIT_BYTES = 1024 * 1024
@@ -37,6 +39,23 @@ class Output(_Strict):
     pattern: str = Field(min_length=1, max_length=500)
     required: bool = True
     validation_rule: str | None = Field(default=None, max_length=500)
+
+    @field_validator("type")
+    @classmethod
+    def can_be_handed_in(cls, value: str) -> str:
+        if value in BY_KEY:
+            raise ValueError(reserved_type(value))
+        return value
+
+    @field_validator("validation_rule")
+    @classmethod
+    def can_be_judged(cls, value: str | None) -> str | None:
+        try:
+            if value:
+                rules_of(value)
+        except ValueError as error:
+            raise ValueError(RULE_HELP) from error
+        return value
 
 
 class EntryTask(_Strict):

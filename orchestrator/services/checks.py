@@ -15,7 +15,7 @@ from guardian.errors import DomainError
 from guardian.models import Team
 from guardian.outbox import defer
 from orchestrator.gate_checks import call_for, content_of, proves_something
-from orchestrator.sources import resolve
+from orchestrator.sources import PATH, resolve, source_invalid
 from phases import services as phases
 from phases.models import Ticket
 from phases.services import WantedCheck
@@ -52,6 +52,8 @@ def _begin(check: WantedCheck, lemnos: Actor, tries: int) -> bool:
         conclude_check(execution_id=before.pk)
         return False
     try:
+        if check.no_source:
+            raise source_invalid(PATH, check.no_source)
         value, origin = resolve(team_id=lemnos.team_id, source=check.source)
         tool, asked, seconds = call_for(check)
         tools.request_execution(

@@ -7,15 +7,15 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 
 from guardian.authority import MONITOR, Actor, require_level
 from guardian.errors import Forbidden, Invalid, NotFound, SelfReview
 from guardian.models import User
 from guardian.outbox import emit
 from phases import events
+from phases.clock import database_now
 from phases.errors import TicketClosed
-from phases.gate_facts import Facts
+from phases.gate_facts import Facts, authors_of
 from phases.gate_kinds import BY_KEY, CHECKS, Kind
 from phases.models import PhaseGateArtifact, Task, Ticket
 from phases.part import require_part
@@ -68,10 +68,8 @@ def add_artifact(
         content=content,
         task=task,
     )
-    if new:
+    if new or report_again(artifact, ticket=ticket, collector=actor.user, task=task):
         tell(artifact, actor)
-    else:
-        _report_again(artifact)
     return artifact, new
 
 
@@ -158,7 +156,7 @@ def store(
             "collected_by": collector,
             "source": source,
             "observation": observation,
-            "recorded_at": recorded_at or timezone.now(),
+            "recorded_at": recorded_at or database_now(),
         },
     )
 
@@ -171,24 +169,43 @@ def _observe_again(
     artifact.observation = observation
     artifact.collected_by, artifact.verified_by = actor.user, None
     artifact.task = task
-    artifact.recorded_at = timezone.now()
-    artifact.save(
-        update_fields=[
-            "source",
-            "observation",
-            "collected_by",
-            "verified_by",
-            "task",
-            "recorded_at",
-            "updated_at",
-        ]
-    )
+    artifact.recorded_at = database_now()
+    artifact.save(update_fields=_WRITTEN)
 
 
-def _report_again(artifact: PhaseGateArtifact) -> None:
-    """Who goes back to an earlier version means it; what was observed gets no fresher by words."""
-    if artifact.is_verified:
-        return
+_WRITTEN = (
+    "source", "observation", "collected_by", "verified_by", "task", "recorded_at", "updated_at",
+)  # fmt: skip
+
+
+def report_again(
+    artifact: PhaseGateArtifact,
+    *,
+    ticket: Ticket,
+    collector: User,
+    task: Task | None,
+    at: datetime | None = None,
+) -> bool:
+    """The same bytes are handed in again; whether that is news, as of `at`.
+
+    It is where newer code made them stale, and where others of their type came after them: who
+    goes back to an earlier version means it. Then it is said anew, so what others confirmed of it
+    is confirmed anew too. What our own run observed of what is there now gets no fresher by words.
+    """
+    if Facts(ticket, artifact.phase).is_fresh(artifact):
+        if artifact.source == PhaseGateArtifact.Source.SANDBOX or not _has_newer(artifact):
+            return False
+    elif artifact.visit != ticket.visit:
+        return False
+    artifact.source = PhaseGateArtifact.Source.REPORTED
+    artifact.observation = artifact.verified_by = None
+    artifact.collected_by, artifact.task = collector, task
+    artifact.recorded_at = at or database_now()
+    artifact.save(update_fields=_WRITTEN)
+    return True
+
+
+def _has_newer(artifact: PhaseGateArtifact) -> bool:
     newer = PhaseGateArtifact.objects.filter(
         ticket_id=artifact.ticket_id,
         phase_id=artifact.phase_id,
@@ -196,9 +213,7 @@ def _report_again(artifact: PhaseGateArtifact) -> None:
         artifact_type=artifact.artifact_type,
         recorded_at__gt=artifact.recorded_at,
     )
-    if newer.exists():
-        artifact.recorded_at = timezone.now()
-        artifact.save(update_fields=["recorded_at", "updated_at"])
+    return newer.exists()
 
 
 def tell(artifact: PhaseGateArtifact, actor: Actor | None) -> None:
@@ -218,8 +233,9 @@ def verify_artifact(
 ) -> PhaseGateArtifact:
     """A second person confirms or rejects what somebody reported; agents need level 3 for it.
 
-    A gate's question is answered so, yes or no with a `note`, by a person who did none of the
-    phase's work. Raises NotFound, SelfReview, AuthorityTooLow, Forbidden, Invalid.
+    Not who handed it in, nor who did the phase's work in that visit, whoever handed it in. A gate's
+    question is answered so too, yes or no with a `note`, by a person.
+    Raises NotFound, SelfReview, AuthorityTooLow, Forbidden, Invalid.
     """
     if not actor.is_human:
         require_level(actor, MONITOR)
@@ -237,6 +253,11 @@ def verify_artifact(
         raise Invalid(path="verdict", reason=reserved_type(artifact.artifact_type))
     if artifact.artifact_type == Kind.MANUAL:
         return _answer(artifact, actor, confirm=confirm, note=note)
+    work = Task.objects.filter(
+        ticket=artifact.ticket_id, phase=artifact.phase_id, visit=artifact.visit
+    )
+    if actor.id in authors_of(work):
+        raise SelfReview("Who did this phase's work does not confirm it: another must.")
     if artifact.source != PhaseGateArtifact.Source.SANDBOX:
         artifact.source = (
             PhaseGateArtifact.Source.REVIEWER if confirm else PhaseGateArtifact.Source.REPORTED
@@ -261,7 +282,7 @@ def _answer(
         "answer": "yes" if confirm else "no",
         "note": note,
         "answered_by": actor.name,
-        "answered_at": timezone.now().isoformat(),
+        "answered_at": database_now().isoformat(),
     }
     artifact.sha256 = digest(artifact.artifact_content)
     artifact.source = (

@@ -9,7 +9,7 @@ from guardian.authority import Actor
 from guardian.errors import NotFound
 from guardian.outbox import emit
 from phases import events
-from phases.gate_facts import asks_something
+from phases.gate_asks import asks_something
 from phases.gates import Evaluation, evaluate, inputs_digest
 from phases.models import Phase, PhaseGateResult, Ticket
 from phases.services.gate_checks import ask_questions, request_checks
@@ -52,8 +52,9 @@ def validate_gate(
             "requirements": [c.as_dict() for c in outcome.criteria],
             "inputs": inputs,
             "notes": outcome.notes,
-            "will_go_on": outcome.will_go_on or bool(requested),
-            **({"checks_requested": requested} if requested else {}),
+            "will_go_on": outcome.will_go_on or bool(requested.new),
+            **({"checks_requested": requested.new} if requested.new else {}),
+            **({"checks_left": requested.left} if requested.left else {}),
         },
         blocking_reasons=outcome.reasons,
         validated_by=actor.user,
@@ -86,6 +87,18 @@ def phase_asked(*, ticket: Ticket, phase: str | None) -> Phase:
     return found
 
 
+def is_answered(*, ticket: Ticket, answer: PhaseGateResult | None) -> bool:
+    """Whether asking the gate of the ticket's phase again would tell nothing new.
+
+    It would where what it was asked about has changed, and where it left checks to somebody else
+    who asked at that moment: that was perhaps about something older.
+    """
+    if answer is None or answer.validation_result.get("checks_left"):
+        return False
+    known: str | None = answer.validation_result.get("inputs")
+    return known == inputs_digest(ticket, ticket.phase)
+
+
 def renew_answer(*, actor: Actor, ticket: Ticket, asks_first: bool) -> None:
     """Ask the gate of the ticket's phase again where what it was asked about has changed.
 
@@ -98,7 +111,6 @@ def renew_answer(*, actor: Actor, ticket: Ticket, asks_first: bool) -> None:
     if last is None:
         asks = asks_first and asks_something(ticket.phase)
     else:
-        known = last.validation_result.get("inputs")
-        asks = known != inputs_digest(ticket, ticket.phase)
+        asks = not is_answered(ticket=ticket, answer=last)
     if asks:
         validate_gate(actor=actor, ticket_id=ticket.pk)

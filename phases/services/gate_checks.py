@@ -6,20 +6,24 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.utils import timezone
 
 from guardian.authority import Actor, service_actor
 from guardian.outbox import emit
 from phases import events
-from phases.gate_facts import CODE, requirements_of
+from phases.clock import database_now
+from phases.gate_asks import requirements_of
+from phases.gate_facts import source_of
 from phases.gates import Evaluation, evaluate
-from phases.models import Phase, PhaseGateArtifact, PhaseGateResult, Ticket
+from phases.models import Phase, PhaseGateResult, Ticket
 from phases.services.evidence import store, tell
 
 
 @dataclass(frozen=True, slots=True)
 class WantedCheck:
-    """A run that a gate waits for. `inputs` says what it is about, `source` what is opened."""
+    """A run that a gate waits for. `inputs` says what it is about, `source` what is opened.
+
+    `no_source` says why that is nothing although the ticket names something.
+    """
 
     ticket_id: UUID
     phase_id: UUID
@@ -29,6 +33,7 @@ class WantedCheck:
     parameters: dict[str, Any]
     inputs: str
     source: Any
+    no_source: str = ""
 
 
 def wanted_checks(*, ticket_id: UUID, among: Iterable[str] | None = None) -> list[WantedCheck]:
@@ -36,13 +41,13 @@ def wanted_checks(*, ticket_id: UUID, among: Iterable[str] | None = None) -> lis
 
     What was asked for before the newest change is not among them: nobody needs its answer.
     """
-    ticket = Ticket.objects.select_related("phase").filter(pk=ticket_id).first()
+    ticket = Ticket.objects.select_related("phase", "workflow").filter(pk=ticket_id).first()
     if ticket is None or not _asks(ticket, ticket.phase):
         return []
     outcome = evaluate(ticket)
     wanted = {c.key: c.check["inputs"] for c in outcome.criteria if c.check and c.waits_for}
     asked = None if among is None else set(among)
-    source = _source_of(ticket)
+    source, no_source = source_of(ticket)
     return [
         WantedCheck(
             ticket_id=ticket.pk,
@@ -53,20 +58,11 @@ def wanted_checks(*, ticket_id: UUID, among: Iterable[str] | None = None) -> lis
             parameters=row.parameters,
             inputs=wanted[row.key],
             source=source,
+            no_source=no_source,
         )
         for row in requirements_of(ticket.phase)
         if row.key in wanted and (asked is None or wanted[row.key] in asked)
     ]
-
-
-def _source_of(ticket: Ticket) -> Any:
-    """The newest change of the code that names a file, else what the ticket is about."""
-    changes = PhaseGateArtifact.objects.filter(ticket=ticket, artifact_type=CODE)
-    named = changes.filter(artifact_content__has_key="file_id").order_by("-recorded_at", "-id")
-    file_id = named.values_list("artifact_content__file_id", flat=True).first()
-    if file_id is not None:
-        return {"kind": "archive", "file_id": file_id}
-    return ticket.context.get("source")
 
 
 def _asks(ticket: Ticket, phase: Phase) -> bool:
@@ -74,16 +70,27 @@ def _asks(ticket: Ticket, phase: Phase) -> bool:
     return ticket.is_open and ticket.phase_id == phase.pk and ticket.is_approved
 
 
-def request_checks(*, actor: Actor, ticket: Ticket, phase: Phase, outcome: Evaluation) -> list[str]:
-    """Ask for the runs that lack, each once per visit and inputs: the inputs asked for now.
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """Inputs of the checks that were asked for now, and of those left to whoever else asks now."""
 
-    Who returns from Blocked wants what could not be tried before to be tried again.
+    new: list[str]
+    left: list[str]
+
+
+def request_checks(*, actor: Actor, ticket: Ticket, phase: Phase, outcome: Evaluation) -> Requested:
+    """Ask for the runs that lack, each once per visit and inputs.
+
+    Who returns from Blocked wants what could not be tried before to be tried again. Whoever else
+    asks at the same moment may be about other inputs: what was left to them is looked at again.
     """
     if outcome.evaluation not in {"waiting_checks", "ready"} or not _asks(ticket, phase):
-        return []
+        return Requested([], [])
     wanted = {c.check["inputs"]: c.key for c in outcome.criteria if c.check and c.waits_for}
-    if not wanted or not _alone(ticket):
-        return []
+    if not wanted:
+        return Requested([], [])
+    if not _alone(ticket):
+        return Requested([], list(wanted))
     rows = PhaseGateResult.objects.filter(ticket=ticket, phase=phase, visit=ticket.visit)
     before = rows.filter(
         validation_result__has_key="checks_requested", created_at__gte=ticket.phase_entered_at
@@ -104,11 +111,11 @@ def request_checks(*, actor: Actor, ticket: Ticket, phase: Phase, outcome: Evalu
             visit=ticket.visit,
             checks=[{"key": wanted[inputs], "inputs": inputs} for inputs in new],
         )
-    return new
+    return Requested(new, [])
 
 
 def _alone(ticket: Ticket) -> bool:
-    """Whether nobody else asks for this ticket's checks right now; whoever does asks for all."""
+    """Whether nobody else asks for this ticket's checks right now, not told to us yet."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 41))", [str(ticket.pk)]
@@ -133,7 +140,7 @@ def ask_questions(*, ticket: Ticket, phase: Phase, outcome: Evaluation) -> int:
             kind=criterion.kind,
             path=criterion.key,
             # The time makes it another question than the one that was answered before.
-            content={"question": criterion.question, "asked_at": timezone.now().isoformat()},
+            content={"question": criterion.question, "asked_at": database_now().isoformat()},
             task=None,
         )
         tell(question, lemnos)
@@ -167,7 +174,7 @@ def note_check(*, check: WantedCheck, code: str, message: str, **data: Any) -> b
     )
     if not new and note.recorded_at < ticket.phase_entered_at:
         # Back from Blocked, and it still cannot be tried: that is news again.
-        note.recorded_at = timezone.now()
+        note.recorded_at = database_now()
         note.save(update_fields=["recorded_at", "updated_at"])
         new = True
     if new:

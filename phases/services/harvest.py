@@ -4,11 +4,37 @@ from datetime import datetime
 from typing import Any
 
 from django.db import DataError, transaction
-from django.utils import timezone
+from django.db.models import Q
 
+from phases.clock import database_now
+from phases.gate_facts import CODE
 from phases.models import PhaseGateArtifact, Task, Ticket
 from phases.results import fault_in_artifact
-from phases.services.evidence import digest, store, tell
+from phases.services.evidence import digest, report_again, store, tell
+
+
+class Known:
+    """What a phase has, and when each was last handed in or observed: read in one query."""
+
+    def __init__(self, ticket: Ticket) -> None:
+        here = Q(phase=ticket.phase) | Q(artifact_type=CODE)
+        rows = PhaseGateArtifact.objects.filter(here, ticket=ticket).values_list(
+            "visit", "artifact_type", "artifact_path", "sha256", "recorded_at", "phase"
+        )
+        self.at: dict[tuple[int, str, str, str], datetime] = {}
+        self.newest: dict[str, datetime] = {}
+        for visit, kind, path, sha, at, phase in rows:
+            self.newest[kind] = max(at, self.newest.get(kind, at))
+            if phase == ticket.phase_id:
+                self.at[visit, kind, path, sha] = at
+
+    def add(self, key: tuple[int, str, str, str], at: datetime) -> None:
+        self.at[key] = at
+        self.newest[key[1]] = max(at, self.newest.get(key[1], at))
+
+    def is_overtaken(self, key: tuple[int, str, str, str]) -> bool:
+        """Whether there is newer code, or another piece of its type, than this one."""
+        return any(self.newest.get(kind, self.at[key]) > self.at[key] for kind in (CODE, key[1]))
 
 
 def harvest(ticket: Ticket) -> list[str]:
@@ -26,29 +52,44 @@ def harvest(ticket: Ticket) -> list[str]:
     ]
     if not tasks:
         return left
-    known = set(
-        PhaseGateArtifact.objects.filter(ticket=ticket, phase=ticket.phase).values_list(
-            "visit", "artifact_type", "artifact_path", "sha256"
-        )
-    )
+    known = Known(ticket)
     for task, found in tasks:
-        # Handed in together: none of them is newer than another.
-        now = timezone.now()
-        for number, item in enumerate(found, start=1):
-            if reason := _take(ticket, task, item, now, known):
-                left.append(f"Artifact {number} of “{task.title}” was left out: {reason}.")
+        left += _take_all(ticket, task, found, known)
     return left
 
 
-def _take(ticket: Ticket, task: Task, item: Any, now: datetime, known: set[Any]) -> str:
+def _take_all(ticket: Ticket, task: Task, found: list[Any], known: Known) -> list[str]:
+    """What one task handed in: of one moment, that at which its work was done."""
+    left, before = [], []
+    at = task.completed_at or database_now()
+    for number, item in enumerate(found, start=1):
+        key = _key(task, item)
+        if key in known.at:
+            before.append((key, item))
+        elif reason := _take(ticket, task, item, at):
+            left.append(f"Artifact {number} of “{task.title}” was left out: {reason}.")
+        elif key:
+            known.add(key, at)
+    # Behind what is new: newer code handed in with them is what they are about.
+    for key, item in before:
+        if known.at[key] < at and known.is_overtaken(key):
+            _take_again(ticket, task, item, at)
+    return left
+
+
+def _key(task: Task, item: Any) -> tuple[int, str, str, str] | None:
+    """What makes an item one piece of evidence; None where it can be none."""
+    if fault_in_artifact(item):
+        return None
+    return task.visit, item["type"], item.get("path", ""), digest(item.get("content"))
+
+
+def _take(ticket: Ticket, task: Task, item: Any, at: datetime) -> str:
     """Store one item; the reason where that cannot be."""
     if fault := fault_in_artifact(item):
         return " ".join(part for part in fault if part)
     if task.last_holder is None:
         return "nobody is known to have handed it in"
-    path, content = item.get("path", ""), item.get("content")
-    if (task.visit, item["type"], path, digest(content)) in known:
-        return ""
     try:
         with transaction.atomic():
             artifact, new = store(
@@ -56,13 +97,35 @@ def _take(ticket: Ticket, task: Task, item: Any, now: datetime, known: set[Any])
                 # Kept by name even where the holder has left the team since.
                 collector=task.last_holder,
                 kind=item["type"],
-                path=path,
-                content=content,
+                path=item.get("path", ""),
+                content=item.get("content"),
                 task=task,
-                recorded_at=now,
+                recorded_at=at,
             )
     except DataError:
         return "the database cannot keep it"
     if new:
         tell(artifact, None)
     return ""
+
+
+def _take_again(ticket: Ticket, task: Task, item: dict[str, Any], at: datetime) -> None:
+    """Bytes that were known before this task handed them in: it may have measured them anew."""
+    found = (
+        PhaseGateArtifact.objects.select_for_update(of=("self",))
+        .select_related("phase")
+        .filter(
+            ticket=ticket,
+            phase=task.phase,
+            visit=task.visit,
+            artifact_type=item["type"],
+            artifact_path=item.get("path", ""),
+            sha256=digest(item.get("content")),
+            recorded_at__lt=at,
+        )
+        .first()
+    )
+    if found is None or task.last_holder is None:
+        return
+    if report_again(found, ticket=ticket, collector=task.last_holder, task=task, at=at):
+        tell(found, None)

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from guardian.authority import MONITOR, Actor, require_level
 from guardian.errors import Forbidden, IllegalTransition, Invalid, NotFound, SelfReview
 from guardian.outbox import emit
 from phases import claims, events
+from phases.clock import database_now
 from phases.errors import ReviewLost, ReviewTaken
 from phases.models import Review, Task
 from phases.services.tasks import make_ready
@@ -41,7 +41,8 @@ def _locked(actor: Actor, task_id: UUID, iteration: int | None = None) -> tuple[
 
 
 def _require_other(actor: Actor, review: Review) -> None:
-    if actor.id == review.author_id:
+    """Who handed in any round of the task does not judge a later one. Raises SelfReview."""
+    if Review.objects.filter(task=review.task_id, author=actor.id).exists():
         raise SelfReview
 
 
@@ -67,7 +68,7 @@ def start_review(*, actor: Actor, task_id: UUID) -> Review:
         task.save(update_fields=["status", "updated_at"])
         review.begin()
         review.reviewer = actor.user
-    review.lease_expires_at = timezone.now() + timedelta(seconds=LEASE_SECONDS)
+    review.lease_expires_at = database_now() + timedelta(seconds=LEASE_SECONDS)
     review.save(update_fields=["status", "reviewer", "lease_expires_at", "updated_at"])
     if not again:
         emit(
@@ -111,6 +112,9 @@ def give_verdict(
     if passed:
         review.approve()
         review.save()
+        # What changes afterwards is told by the same clock: a host's own may be ahead.
+        review.updated_at = database_now()
+        Review.objects.filter(pk=review.pk).update(updated_at=review.updated_at)
         return review, _complete(task, actor)
     task.review_iteration += 1
     if task.review_iteration >= task.phase.max_review_iterations:
@@ -135,7 +139,7 @@ def _require_lease(actor: Actor, review: Review) -> None:
 def _complete(task: Task, actor: Actor) -> list[UUID]:
     """Told exactly as a completion by its holder: the event, dependents, the queue."""
     task.accept()
-    task.progress, task.completed_at = 1, timezone.now()
+    task.progress, task.completed_at = 1, database_now()
     task.save()
     return claims.free_dependents(actor=actor, task_id=task.pk, fence=task.fence)
 
@@ -211,7 +215,7 @@ def decide_review(*, actor: Actor, task_id: UUID, decision: str, reason: str) ->
 def _fail(task: Task, actor: Actor, reason: str) -> None:
     task.give_up()
     task.error_code, task.error_message = "review_refused", reason
-    task.completed_at = timezone.now()
+    task.completed_at = database_now()
     task.save()
     emit(
         events.TASK_FAILED,

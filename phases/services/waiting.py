@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from guardian.outbox import defer, emit
 from phases import events
-from phases.gates import inputs_digest
 from phases.models import BoardColumn, Phase, PhaseGateResult, Task, Ticket
 from phases.services.board import advance_ticket
+from phases.services.gate import is_answered
 from phases.services.tasks import make_ready
 from phases.services.wip import judge_wip, untold_columns
 
@@ -89,9 +89,7 @@ def _nothing_new(ticket: Ticket) -> bool:
         return Task.objects.still_open().filter(ticket=ticket).exists()
     if note.get("reason") == "gate_not_passed":
         answers = PhaseGateResult.objects.filter(ticket=ticket, phase=ticket.phase)
-        last = answers.order_by("-id").first()
-        inputs = last.validation_result.get("inputs") if last else None
-        return inputs == inputs_digest(ticket, ticket.phase)
+        return is_answered(ticket=ticket, answer=answers.order_by("-id").first())
     return False
 
 

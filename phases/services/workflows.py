@@ -97,7 +97,7 @@ def _import(
     made = plan(current, wanted, overwrite=overwrite, uses=uses_of(flow) if flow else {})
     if expect_digest is not None and expect_digest != made.digest:
         raise WorkflowChanged(digest=made.digest)
-    _check_whole(made)
+    _check_whole(made, current)
     if dry_run or not made.changes_something:
         return made
     flow = write_rows(team=actor.team, document=made.document)
@@ -120,9 +120,13 @@ def _import(
     return made
 
 
-def _check_whole(made: Plan) -> None:
-    """What stays and what comes must be a workflow together. Raises WorkflowConflict."""
-    faults = faults_of(made.document)
+def _check_whole(made: Plan, current: Document | None) -> None:
+    """What stays and what comes must be a workflow together. Raises WorkflowConflict.
+
+    A fault that was there before is not this change's.
+    """
+    known = set(faults_of(current)) if current else set()
+    faults = [fault for fault in faults_of(made.document) if fault not in known]
     if not faults:
         return
     named = [

@@ -10,7 +10,14 @@ from guardian import services as guardian
 from guardian.models import Event
 from orchestrator import services
 from phases import services as phases
-from phases.models import GateRequirement, Phase, PhaseGateArtifact, PhaseGateResult, Ticket
+from phases.models import (
+    GateRequirement,
+    Phase,
+    PhaseGateArtifact,
+    PhaseGateResult,
+    Ticket,
+    Workflow,
+)
 from phases.panel import panel
 from tests import requirements
 from tests.tools.archives import tar_gz
@@ -171,6 +178,54 @@ class TestFiles:
         assert criterion.check["code"] == "source_invalid"
         assert "context.source is missing" in criterion.reason
 
+    def test_lemnos_itself_is_looked_at_only_where_the_workflow_asks_for_a_source(
+        self, phase, lead, agent, asks, api
+    ):
+        """Else whoever has a part in a ticket points its checks at a tree that always passes."""
+        ticket = phases.open_ticket(actor=lead, title="x", phase=phase.key)
+        phases.claim_tasks(actor=agent, capabilities=["design"])
+        ticket.refresh_from_db()
+        set_to_self = api(agent).patch(
+            f"/api/v1/tickets/{ticket.pk}",
+            {"context": {"source": {"kind": "self"}}},
+            format="json",
+            headers={"If-Match": f'"v{ticket.version}"'},
+        )
+        asks("file_exists", path="README.md")
+        ask(lead, ticket)
+        work()
+        undeclared = only(ask(lead, ticket))
+        Workflow.objects.filter(pk=phase.workflow_id).update(context_kinds={"source": "repository"})
+        ask(lead, ticket)
+        work()
+
+        assert set_to_self.status_code == 200
+        assert undeclared.check["code"] == "source_invalid"
+        assert "must be an archive where the workflow does not ask" in undeclared.reason
+        assert ask(lead, Ticket.objects.get(pk=ticket.pk)).passed
+
+    def test_code_of_what_the_ticket_was_about_before_is_not_looked_at(
+        self, phase, lead, asks, ticket
+    ):
+        Workflow.objects.filter(pk=phase.workflow_id).update(
+            context_kinds={"source": "repository"}, initial_phase=phase.key
+        )
+        asks("file_exists", path="README.md")
+        phases.add_artifact(
+            actor=lead,
+            ticket_id=ticket.pk,
+            artifact_type="code_changes",
+            content={"file_id": upload(lead, {"old.py": "1"})["file_id"]},
+        )
+        before = phases.wanted_checks(ticket_id=ticket.pk)[0].source
+        new = upload(lead, {**SOURCE, "pkg-1.0/new.py": "2"})
+        phases.update_ticket(
+            actor=lead, ticket_id=ticket.pk, version=None, changes={"context": {"source": new}}
+        )
+
+        assert before != new
+        assert phases.wanted_checks(ticket_id=ticket.pk)[0].source == new
+
 
 class TestOnce:
     pytestmark = pytest.mark.usefixtures("bare")
@@ -313,6 +368,7 @@ class TestRefusedIsolation:
     @pytest.mark.parametrize("kind", ["archive", "self"])
     def test_a_command_is_not_run_and_the_ticket_says_why(self, phase, lead, agent, asks, kind):
         source = upload(lead) if kind == "archive" else {"kind": "self"}
+        Workflow.objects.filter(pk=phase.workflow_id).update(context_kinds={"source": "repository"})
         ticket = phases.open_ticket(
             actor=lead, title="x", phase=phase.key, context={"source": source}
         )

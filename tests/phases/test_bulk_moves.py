@@ -10,7 +10,14 @@ from django.db import transaction
 from guardian.bulk import BatchRefused
 from guardian.models import Event
 from phases import services
-from phases.models import BoardColumn, PhaseHistory, Ticket
+from phases.models import (
+    BoardColumn,
+    GateRequirement,
+    Phase,
+    PhaseGateResult,
+    PhaseHistory,
+    Ticket,
+)
 from phases.services import CardMove
 from tests import factories
 from tests.beside import PATIENCE_SECONDS, Beside
@@ -261,3 +268,47 @@ def test_a_card_that_moves_while_a_batch_waits_for_its_column_is_locked_behind_t
 
     assert other.result == "blocked"
     assert [result["ok"] for result in batch.result] == [True]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("flow")
+class TestGates:
+    """What a gate answered is kept though the move is undone, and what it asked of others too."""
+
+    def in_testing(self, actor) -> Ticket:
+        return services.open_ticket(
+            actor=actor, title="x", workflow="software_development", phase="PHASE_TESTING"
+        )
+
+    @pytest.mark.parametrize("atomic", [False, True])
+    @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "once-and-for-all"}])
+    def test_a_refusal_leaves_its_answer_once(self, api, lead, atomic, headers):
+        refused, fine = self.in_testing(lead), open_ticket(lead)
+        body = {
+            "moves": [wish(refused, "deploying"), wish(fine)], "reason": WHY, "atomic": atomic,
+        }  # fmt: skip
+
+        answer = api(lead).post(BULK, body, format="json", headers=headers)
+
+        assert answer.status_code == (409 if atomic else 200)
+        told = answer.json()["results"][0]
+        assert (told["ok"], told["code"]) == (False, "gate_not_passed")
+        stored = PhaseGateResult.objects.get(ticket=refused)
+        assert told["unmet"] == stored.blocking_reasons
+        assert Event.objects.filter(kind="phases.gate.evaluated").count() == 1
+        assert column_of(fine) == ("backlog" if atomic else "blocked")
+
+    def test_the_checks_that_lack_are_asked_for_once(self, api, lead):
+        ticket = self.in_testing(lead)
+        Phase.objects.filter(pk=ticket.phase_id).update(expected_outputs=[], done_definitions=[])
+        GateRequirement.objects.filter(phase=ticket.phase_id).delete()
+        services.add_requirement(
+            actor=lead, phase_id=ticket.phase_id, key="readme", kind="file_exists",
+            parameters={"path": "README.md"},
+        )  # fmt: skip
+
+        for _ in range(3):
+            send(api(lead), wish(ticket, "deploying"))
+
+        assert Event.objects.filter(kind="phases.gate.check_requested").count() == 1
+        assert PhaseGateResult.objects.filter(ticket=ticket).count() == 3

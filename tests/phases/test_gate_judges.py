@@ -449,7 +449,7 @@ class TestCost:
             PhaseGateArtifact(
                 team=worked.team, ticket=worked, phase=worked.phase, visit=1,
                 artifact_type=("plan", "bench")[n % 2], artifact_path=str(n), sha256=str(n),
-                artifact_content={"p95": n, "pad": "x" * 200}, collected_by=agent.user,
+                artifact_content={"p95": n, "p99": n, "pad": "x" * 200}, collected_by=agent.user,
             )
             for n in range(1000)
         )  # fmt: skip

@@ -3,10 +3,19 @@
 import pytest
 from django.db import transaction
 
+from guardian.authority import service_actor
 from guardian.models import Event
 from phases import services
 from phases.errors import GateNotPassed
-from phases.models import BoardColumn, PhaseGateResult, Task, Ticket
+from phases.gates import evaluate
+from phases.models import (
+    BoardColumn,
+    GateRequirement,
+    Phase,
+    PhaseGateResult,
+    Task,
+    Ticket,
+)
 from tests import factories
 from tests.beside import PATIENCE_SECONDS, Beside
 
@@ -78,3 +87,40 @@ def test_asks_again_and_moves_when_the_change_leaves_the_gate_passed(lead, ready
     assert PhaseGateResult.objects.filter(gate_status="passed").count() == 2
     assert Event.objects.filter(kind="phases.ticket.phase_changed").count() == 1
     assert Task.objects.still_open().filter(ticket=moved).exists()
+
+
+def test_a_check_that_was_left_to_who_asked_about_older_code_is_asked_for_later(lead):
+    phase = Phase.objects.get(workflow__key="default", key="PHASE_IMPLEMENTATION")
+    GateRequirement.objects.filter(phase=phase).delete()
+    Phase.objects.filter(pk=phase.pk).update(
+        expected_outputs=[], done_definitions=[], entry_task=None
+    )
+    services.add_requirement(
+        actor=lead, phase_id=phase.pk, key="ok", kind="file_exists", parameters={"path": "a.md"}
+    )
+    ticket = services.open_ticket(actor=lead, title="x", workflow="default", phase=phase.key)
+    service_actor(lead.team)  # made beforehand: both ask by it
+
+    def meanwhile() -> None:
+        services.add_artifact(
+            actor=lead, ticket_id=ticket.pk, artifact_type="code_changes", content={"n": 2}
+        )
+        services.advance_ticket(ticket_id=ticket.pk)
+
+    with transaction.atomic():
+        services.validate_gate(actor=lead, ticket_id=ticket.pk)
+        beside = Beside(meanwhile)
+        beside.join(PATIENCE_SECONDS)
+        assert not beside.is_alive()
+
+    def asked_for() -> list[str]:
+        told = Event.objects.filter(kind="phases.gate.check_requested").order_by("created_at")
+        return [check["inputs"] for event in told for check in event.data["checks"]]
+
+    [criterion] = evaluate(Ticket.objects.get(pk=ticket.pk)).criteria
+    before = asked_for()
+    for _ in range(3):
+        services.retry_moves()
+
+    assert len(before) == 1
+    assert asked_for() == [*before, criterion.check["inputs"]]
