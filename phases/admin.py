@@ -18,7 +18,7 @@ from guardian.operators import Fields, RecordAdmin, reasoned_action
 from phases import models, services
 from phases.admin_approvals import ApprovalButtons
 from phases.admin_waiting import Yours, to_confirm
-from phases.services.moves import allowed_targets
+from phases.services.move_checks import allowed_targets
 
 soft_link("ticket_id", models.Ticket)
 soft_link("task_id", models.Task)

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from guardian import errors
-from guardian.http import Page, etag_of, validated
+from guardian.http import ListQuery, Page, etag_of, validated
 from phases import services
 from phases.answers import GateAnswer, GateStatusAnswer, TransitionAnswer
 from phases.api_tickets import (
@@ -22,7 +22,7 @@ from phases.api_tickets import (
     ticket_response,
 )
 from phases.gates import evaluate
-from phases.models import Ticket
+from phases.models import PhaseGateArtifact, PhaseHistory, Ticket
 from phases.serializers import (
     ArtifactCreate,
     ArtifactSerializer,
@@ -134,13 +134,11 @@ class TicketViewSet(TicketReading, TicketEnds, TicketWork):
     @extend_schema(responses=HistorySerializer(many=True))
     @action(detail=True, methods=["get"])
     def history(self, request: Request, pk: UUID) -> Response:
-        """Every move of a ticket: from, to, by whom and why."""
-        rows = (
-            self.get_object()
-            .history.select_related("from_phase", "to_phase", "transitioned_by")
-            .order_by("id")
-        )
-        return Response({"results": HistorySerializer(rows, many=True).data, "next": None})
+        """Every move of a ticket: from, to, by whom and why; oldest first."""
+        query = ListQuery(request, PhaseHistory, filters={"kind": "kind"}, default="id")
+        rows = self.get_object().history.select_related("from_phase", "to_phase", "transitioned_by")
+        page = query.page(query.filtered(rows))
+        return page.response(list(HistorySerializer(page.rows, many=True).data))
 
     @extend_schema(request=PhaseQuestion, responses=GateAnswer)
     @action(detail=True, methods=["post"], url_path="validate-gate")
@@ -179,13 +177,12 @@ class TicketViewSet(TicketReading, TicketEnds, TicketWork):
     @extend_schema(responses=ArtifactSerializer(many=True))
     @action(detail=True, methods=["get"])
     def artifacts(self, request: Request, pk: UUID) -> Response:
-        """The evidence of a ticket, the first 200."""
-        rows = (
-            self.get_object()
-            .artifacts.select_related("phase", "collected_by", "verified_by")
-            .order_by("id")[:200]
-        )
-        return Response({"results": ArtifactSerializer(rows, many=True).data, "next": None})
+        """The evidence of a ticket, oldest first."""
+        filters = {"artifact_type": "artifact_type", "phase": "phase__key", "source": "source"}
+        query = ListQuery(request, PhaseGateArtifact, filters=filters, default="id")
+        rows = self.get_object().artifacts.select_related("phase", "collected_by", "verified_by")
+        page = query.page(query.filtered(rows))
+        return page.response(list(ArtifactSerializer(page.rows, many=True).data))
 
     @extend_schema(request=ArtifactCreate, responses={201: ArtifactSerializer})
     @artifacts.mapping.post

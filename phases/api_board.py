@@ -90,6 +90,9 @@ class BoardMoveView(TeamView):
         try:
             ticket = services.move_card(actor=actor_of(request), version=version, **body)
         except errors.DomainError as refusal:
+            if isinstance(refusal, errors.StaleVersion):
+                # What it is now, so that the next try needs no further question.
+                refusal.data["card"] = board.cards([body["ticket_id"]])[0]
             # As in `transition`: what the gate answered stays.
             return self.handle_exception(refusal)
         return Response(board.cards([ticket.pk])[0], headers={"ETag": etag_of(ticket)})

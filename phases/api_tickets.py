@@ -15,7 +15,7 @@ from guardian.models import Event
 from phases import services
 from phases.full_context import full_context
 from phases.graph import ticket_graph
-from phases.models import Ticket
+from phases.models import Ticket, WorkflowResult
 from phases.serializers import PRIORITIES, PerhapsReason, Reason, TicketSerializer
 from phases.serializers_context import ContextAnswer, ContextQuestion
 from phases.serializers_graph import GraphAnswer
@@ -189,10 +189,11 @@ class TicketWork(TeamViewSet):
     @extend_schema(responses=ResultSerializer(many=True))
     @action(detail=True, methods=["get"])
     def results(self, request: Request, pk: UUID) -> Response:
-        """What was handed in as the answer its workflow looks for; the newest 200."""
+        """What was handed in as the answer its workflow looks for, newest first."""
+        query = ListQuery(request, WorkflowResult, filters={"status": "status"})
         rows = self.get_object().results.select_related("submitted_by", "decided_by")
-        found = rows.order_by("-id")[:200]
-        return Response({"results": ResultSerializer(found, many=True).data, "next": None})
+        page = query.page(query.filtered(rows))
+        return page.response(list(ResultSerializer(page.rows, many=True).data))
 
     @extend_schema(request=ResultCreate, responses={201: ResultSerializer})
     @results.mapping.post

@@ -57,6 +57,17 @@ class ApprovalRequired(DomainError):
     example = {"approval_status": "pending_review"}
 
 
+class ApprovedText(DomainError):
+    """This ticket was approved with the title, description and context that it has."""
+
+    code = "approved_text"
+    remedy = (
+        "Have a person who may approve it change that, or open a new ticket; priority, deadline,"
+        " labels and assignee may change."
+    )
+    example = {"path": "description"}
+
+
 class NoResultWanted(DomainError):
     """The workflow of this ticket looks for no result."""
 

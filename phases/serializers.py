@@ -255,6 +255,8 @@ class HistorySerializer(serializers.ModelSerializer[PhaseHistory]):
             "overrides",
             "transition_reason",
             "transitioned_by",
+            "gate_result",
+            "artifacts",
             "created_at",
         ]
 

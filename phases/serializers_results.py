@@ -22,7 +22,7 @@ class ResultCreate(StrictSerializer):
 
 class ResultVerdict(StrictSerializer):
     verdict = serializers.ChoiceField(choices=["validated", "rejected"])
-    reason = serializers.CharField(min_length=REASON[0], max_length=REASON[1])
+    reason = serializers.CharField(max_length=REASON[1], required=False, allow_blank=True)
 
 
 class ResultSerializer(serializers.ModelSerializer[WorkflowResult]):

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from phases.errors import GateNotPassed, OpenTasks, TicketClosed, WipExceeded
+from phases.errors import ApprovalRequired, GateNotPassed, OpenTasks, TicketClosed, WipExceeded
 from phases.gates import Evaluation, evaluate
 from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket
-from phases.services.moves import allowed_targets, kind_of_move
+from phases.services.move_checks import allowed_targets, kind_of_move
 
 
 def targets(ticket: Ticket) -> list[dict[str, Any]]:
@@ -27,7 +27,11 @@ def targets(ticket: Ticket) -> list[dict[str, Any]]:
         if phase.pk == ticket.phase_id:
             continue
         kind = kind_of_move(ticket.phase, phase)
-        code, reasons, remedy = _refusal(ticket, phase, edges, kind=kind, gate=gate, busy=busy)
+        if ticket.is_open:
+            code, reasons, remedy = _refusal(ticket, phase, edges, kind=kind, gate=gate, busy=busy)
+        else:
+            closed = TicketClosed(status=ticket.status)
+            code, reasons, remedy = closed.code, [closed.detail], closed.remedy_text
         rows.append(
             {
                 "to_phase": phase.key,
@@ -58,19 +62,24 @@ def _defaults(ticket: Ticket, phases: list[Phase], edges: set[str]) -> dict[Any,
 def _refusal(
     ticket: Ticket, phase: Phase, edges: set[str], *, kind: str, gate: Evaluation, busy: int
 ) -> tuple[str | None, list[str], str]:
-    if not ticket.is_open:
-        refusal = TicketClosed(status=ticket.status)
-        return refusal.code, [refusal.detail], refusal.remedy_text
     if phase.key not in edges:
         ways = ", ".join(sorted(edges)) or "nowhere"
         said = f"{ticket.phase.name} does not lead to {phase.name}."
         return "illegal_transition", [said], f"From here it may go to: {ways}."
+    if kind == PhaseHistory.Kind.FORWARD and not ticket.is_approved:
+        said = f"This ticket is not approved: {ticket.get_approval_status_display().lower()}."
+        return ApprovalRequired.code, [said], ApprovalRequired.remedy
     if kind == PhaseHistory.Kind.FORWARD and not gate.passed:
         return GateNotPassed.code, gate.reasons, GateNotPassed.remedy
     if phase.kind == Phase.Kind.DONE and busy:
         return OpenTasks.code, [f"{busy} tasks are still open."], OpenTasks.remedy
+    return _place(ticket, phase)
+
+
+def _place(ticket: Ticket, phase: Phase) -> tuple[str | None, list[str], str]:
     column: BoardColumn = phase.column
-    if column.is_full and column.pk != ticket.column_id:
+    stays = column.pk == ticket.column_id and ticket.admitted_at is not None
+    if column.is_full and not stays and ticket.is_approved:
         full = f"{column.name} is full ({column.admitted_count} of {column.wip_limit})."
         return WipExceeded.code, [full], WipExceeded.remedy
     return None, [], ""

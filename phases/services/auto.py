@@ -43,6 +43,7 @@ def auto_transition(*, actor: Actor, ticket_id: UUID) -> dict[str, Any]:
     ticket = Ticket.objects.get(pk=ticket_id)
     reason = "moved" if answer["moved"] else _AS.get(answer["reason"], answer["reason"])
     note = ticket.auto_wait or {}
-    detail = note.get("detail", "") if not answer["moved"] else ""
+    told = not answer["moved"] and note.get("reason") == answer["reason"]
+    detail = note.get("detail", "") if told else ""
     return {"moved": answer["moved"], "to_phase": answer["to_phase"], "reason": reason,
             "detail": detail}  # fmt: skip

@@ -14,7 +14,8 @@ from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket
 from phases.part import require_part
 from phases.services.gate import renew_answer
 from phases.services.locking import locked_ticket
-from phases.services.moves import allowed_targets, transition
+from phases.services.move_checks import allowed_targets
+from phases.services.moves import transition
 from phases.services.places import put_at
 from phases.services.tasks import system_actor
 
@@ -118,7 +119,7 @@ def advance_ticket(*, ticket_id: UUID) -> dict[str, Any]:
     actor = system_actor(ticket.team)
     if tasks.still_open().exists():
         renew_answer(actor=actor, ticket=ticket, asks_first=False)
-        return {"moved": False, "to_phase": None, "reason": "tasks_open"}
+        return _unnote(ticket, "tasks_open")
     failed = tasks.filter(status=Task.Status.FAILED).order_by("-completed_at").first()
     if failed is not None:
         reason = failed.error_message or f"{failed.title} failed."
@@ -145,7 +146,7 @@ def _follow_pointer(actor: Actor, ticket: Ticket) -> dict[str, Any]:
         if pointer:
             text = f"No way leads from {ticket.phase.name} to the column {pointer}."
             return _note(ticket, "illegal_transition", text)
-        return {"moved": False, "to_phase": None, "reason": "no_pointer"}
+        return _unnote(ticket, "no_pointer")
     try:
         moved = transition(
             actor=actor,
@@ -216,10 +217,20 @@ def _wait(ticket: Ticket, refusal: DomainError) -> dict[str, Any]:
     return _note(ticket, reason, refusal.detail, column=refusal.data.get("column"))
 
 
-@transaction.atomic
+def _unnote(ticket: Ticket, reason: str) -> dict[str, Any]:
+    """Nothing keeps it but its own work, or a person's choice: an older note is true no more."""
+    if ticket.auto_wait is not None:
+        return _write(ticket, reason, None)
+    return {"moved": False, "to_phase": None, "reason": reason}
+
+
 def _note(ticket: Ticket, reason: str, detail: str, column: str | None = None) -> dict[str, Any]:
     """Write on the ticket why it stays, once, unless it has moved meanwhile."""
-    note = {"reason": reason, "detail": detail, "column": column}
+    return _write(ticket, reason, {"reason": reason, "detail": detail, "column": column})
+
+
+@transaction.atomic
+def _write(ticket: Ticket, reason: str, note: dict[str, Any] | None) -> dict[str, Any]:
     try:
         locked = locked_ticket(team_id=ticket.team_id, ticket_id=ticket.pk)
     except StaleVersion as moved:

@@ -8,28 +8,38 @@ from django.db import transaction
 from django.utils import timezone
 
 from guardian.authority import Actor
-from guardian.errors import IllegalTransition, Invalid, NotFound, StaleVersion
+from guardian.errors import Invalid, NotFound
 from guardian.outbox import emit
 from phases import events
 from phases.errors import (
     GateInputsChanged,
-    GateNotPassed,
-    OpenTasks,
-    TicketClosed,
     WipExceeded,
 )
-from phases.gates import inputs_digest
-from phases.models import BoardColumn, Phase, PhaseGateResult, PhaseHistory, Task, Ticket
+from phases.models import (
+    BoardColumn,
+    Phase,
+    PhaseGateArtifact,
+    PhaseGateResult,
+    PhaseHistory,
+    Ticket,
+)
 from phases.part import require_part
 from phases.services.contexts import remember_phase
 from phases.services.gate import validate_gate
-from phases.services.locking import is_still_there
+from phases.services.move_checks import (
+    check_gate,
+    check_no_open_tasks,
+    check_still,
+    kind_of_move,
+)
 from phases.services.places import put_at
 from phases.services.powers import check_powers, check_wish, require_approval
 from phases.services.tasks import follow_move
 from phases.services.wip import judge_wip
 
 # How often the gate is asked anew when its inputs change between the answer and the lock.
+# Of the evidence in the phase that is left, in its history.
+NAMED_ARTIFACTS = 200
 GATE_ATTEMPTS = 3
 
 
@@ -103,17 +113,6 @@ def transition(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def kind_of_move(source: Phase, target: Phase) -> str:
-    """Which way this is: block, unblock, forward or backward."""
-    if target.kind == Phase.Kind.BLOCKED:
-        return PhaseHistory.Kind.BLOCK
-    if source.kind == Phase.Kind.BLOCKED:
-        return PhaseHistory.Kind.UNBLOCK
-    if target.sequence_order > source.sequence_order:
-        return PhaseHistory.Kind.FORWARD
-    return PhaseHistory.Kind.BACKWARD
-
-
 @transaction.atomic
 def _move(
     *,
@@ -137,12 +136,12 @@ def _move(
         .get(pk=ticket_id)
     )
     source = ticket.phase
-    _check_still(ticket, seen, target, options)
+    check_still(ticket, seen, target, options)
     kind = kind_of_move(source, target)
     if kind == PhaseHistory.Kind.FORWARD:
         require_approval(ticket)
         if not options["override"]:
-            _check_gate(gate, ticket)
+            check_gate(gate, ticket)
     column = columns[target.column_id]
     stays = target.column_id == ticket.column_id and ticket.admitted_at is not None
     # What is not approved takes no place, so it finds one everywhere.
@@ -155,7 +154,7 @@ def _move(
             admitted=column.admitted_count,
         )
     if target.kind == Phase.Kind.DONE:
-        _check_no_open_tasks(ticket)
+        check_no_open_tasks(ticket)
     old_column = columns[ticket.column_id]
     write_move(
         actor=actor,
@@ -181,58 +180,6 @@ def _move(
     return Moved(ticket, source)
 
 
-def _check_still(ticket: Ticket, seen: Ticket, target: Phase, options: dict[str, Any]) -> None:
-    # Moved or begun anew between a look and our lock: decide again on what is now.
-    same = (ticket.phase_id, ticket.column_id, ticket.visit) == (
-        seen.phase_id,
-        seen.column_id,
-        options["visit"] or seen.visit,
-    )
-    if not same or options["version"] not in {None, ticket.version} or not is_still_there(target):
-        raise StaleVersion(current_etag=f'"v{ticket.version}"')
-    if not ticket.is_open:
-        raise TicketClosed(status=ticket.status)
-    allowed = allowed_targets(ticket)
-    if target.key not in allowed:
-        raise IllegalTransition(
-            f"A ticket in {ticket.phase.name} cannot go to {target.name}.", allowed=allowed
-        )
-
-
-def allowed_targets(ticket: Ticket) -> list[str]:
-    """Phase keys this ticket may go to by the workflow's edges."""
-    allowed: list[str] = ticket.phase.allowed_transitions
-    if ticket.phase.kind != Phase.Kind.BLOCKED or ticket.previous_phase is None:
-        return allowed
-    # Out of Blocked: back to where it was or before, never past it.
-    back = Phase.objects.filter(
-        workflow_id=ticket.workflow_id,
-        key__in=allowed,
-        sequence_order__lte=ticket.previous_phase.sequence_order,
-    )
-    return list(back.order_by("sequence_order").values_list("key", flat=True))
-
-
-def _check_gate(gate: PhaseGateResult | None, ticket: Ticket) -> None:
-    """The answer given before the lock counts only if nothing it was about has changed since."""
-    if gate is None or gate.gate_status != PhaseGateResult.Status.PASSED:
-        unmet = gate.blocking_reasons if gate else []
-        evaluation = gate.evaluation if gate else None
-        # What a check, a reviewer or an answer will bring by itself is no reason to give up.
-        waits = bool(gate and gate.validation_result.get("will_go_on"))
-        raise GateNotPassed(
-            "; ".join(unmet) or None, unmet=unmet, evaluation=evaluation, will_go_on=waits
-        )
-    if gate.validation_result.get("inputs") != inputs_digest(ticket, ticket.phase):
-        raise GateInputsChanged(unmet=["The evidence or tasks changed while the gate was asked."])
-
-
-def _check_no_open_tasks(ticket: Ticket) -> None:
-    count = Task.objects.still_open().filter(ticket=ticket).count()
-    if count:
-        raise OpenTasks(f"{count} tasks of this ticket are still open.", open=count)
-
-
 def write_move(
     *,
     actor: Actor,
@@ -245,6 +192,9 @@ def write_move(
     queued: bool,
 ) -> None:
     source, now = ticket.phase, timezone.now()
+    evidence = PhaseGateArtifact.objects.filter(ticket=ticket, phase=source, visit=ticket.visit)
+    left = evidence.order_by("-id").values("id", "artifact_type", "sha256")[:NAMED_ARTIFACTS]
+    artifacts = [{**row, "id": str(row["id"])} for row in left]
     same_phase_again = kind == PhaseHistory.Kind.UNBLOCK and ticket.previous_phase_id == target.pk
     remember_phase(ticket, source)
     ticket.previous_phase = source
@@ -280,6 +230,7 @@ def write_move(
         transition_reason=options["reason"],
         transitioned_by=actor.user,
         gate_result=gate,
+        artifacts=artifacts,
         ticket_version=ticket.version,
     )
     emit(

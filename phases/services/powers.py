@@ -1,10 +1,15 @@
 """What a move needs before anything is locked: the powers it asks for, its reason, an approval."""
 
-from guardian.authority import GUARDIAN, Actor
+from typing import Any
+
+from guardian.authority import GUARDIAN, MONITOR, Actor
 from guardian.errors import AuthorityTooLow, Invalid
-from phases.errors import ApprovalRequired, OverrideNotAllowed
+from phases.errors import ApprovalRequired, ApprovedText, OverrideNotAllowed
 from phases.models import PhaseHistory, Ticket
 from phases.part import REASON
+
+# What a person read who approved it.
+APPROVED_AS_READ = ("title", "description", "context")
 
 
 def check_powers(actor: Actor, reason: str, *, override: bool, force: bool) -> None:
@@ -38,3 +43,22 @@ def require_approval(ticket: Ticket) -> None:
             f"This ticket is not approved: {ticket.get_approval_status_display().lower()}.",
             approval_status=ticket.approval_status,
         )
+
+
+def check_approved_text(actor: Actor, ticket: Ticket, changes: dict[str, Any]) -> None:
+    """What was approved stays as it was read, unless somebody who may approve it changes it."""
+    if ticket.approval_status != Ticket.Approval.APPROVED or may_decide(actor, ticket):
+        return
+    for name in APPROVED_AS_READ:
+        if name in changes and changes[name] != getattr(ticket, name):
+            raise ApprovedText(path=name)
+
+
+def may_decide(actor: Actor, ticket: Ticket) -> bool:
+    """Whether this actor may approve the ticket: a person of level 3 who did not open it."""
+    return (
+        actor.is_human
+        and actor.authority >= MONITOR
+        and actor.has_scope("approvals:decide")
+        and actor.id != ticket.created_by_id
+    )

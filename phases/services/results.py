@@ -61,7 +61,7 @@ def submit_result(
 
 @transaction.atomic
 def decide_result(
-    *, actor: Actor, ticket_id: UUID, result_id: UUID, verdict: str, reason: str
+    *, actor: Actor, ticket_id: UUID, result_id: UUID, verdict: str, reason: str = ""
 ) -> WorkflowResult:
     """Validate or reject a result of somebody else; for people, and agents of level 3.
 

@@ -18,6 +18,7 @@ from phases.models import BoardColumn, Phase, PhaseHistory, Task, Ticket, Workfl
 from phases.part import require_part
 from phases.services.cancels import cancel_open_tasks
 from phases.services.locking import is_still_there, locked_tasks, locked_ticket
+from phases.services.powers import check_approved_text
 from phases.services.restarts import restart, restart_columns
 from phases.services.tasks import create_entry_task
 
@@ -186,7 +187,8 @@ def update_ticket(
         changes = {**changes, "context": context}
     if "assignee" in changes:
         changes = {**changes, "assignee": _assignee(actor, changes["assignee"])}
-    before = _told(ticket, changes, replaced)
+    check_approved_text(actor, ticket, changes)
+    before, old_priority = _told(ticket, changes, replaced), ticket.priority
     for name, value in changes.items():
         setattr(ticket, name, value)
     after = _told(ticket, changes, replaced)
@@ -196,7 +198,7 @@ def update_ticket(
         ticket.version += 1
         ticket.save(update_fields=[*changes, "version", "updated_at"])
     if "priority" in changes or "deadline" in changes:
-        _pass_on(ticket)
+        _pass_on(ticket, old_priority)
     emit(
         events.TICKET_UPDATED,
         subject=ticket,
@@ -219,11 +221,16 @@ def _told(ticket: Ticket, names: Iterable[str], keys: list[str]) -> dict[str, An
     }
 
 
-def _pass_on(ticket: Ticket) -> None:
-    """To all that is open: what is held now may come back into the queue."""
+def _pass_on(ticket: Ticket, old_priority: int) -> None:
+    """To all that is open: what is held now may come back into the queue.
+
+    Tasks with a priority of their own keep it.
+    """
     still_open = Task.objects.still_open().filter(ticket=ticket)
     ids = [task.pk for task in locked_tasks(still_open.values_list("id", flat=True))]
-    Task.objects.filter(pk__in=ids).update(priority=ticket.priority)
+    if ticket.priority != old_priority:
+        rows = Task.objects.filter(pk__in=ids, priority=old_priority)
+        rows.update(priority=ticket.priority)
     claims.refresh(ids)
 
 
