@@ -53,6 +53,9 @@ class ClaimedTask(serializers.Serializer[None]):
         allow_null=True, help_text="US dollars of the tightest budget; null: nothing limits it."
     )
     feedback = serializers.CharField(allow_null=True, help_text="What a review asked for.")
+    handoff = serializers.CharField(
+        allow_null=True, help_text="What the one who gave it back left to the next."
+    )
     memory = serializers.DictField(help_text="Similar past work, with what went wrong before.")
 
 

@@ -74,6 +74,7 @@ def _claimed(claim: Any, lease_seconds: int, actor: Actor) -> dict[str, Any]:
         "dependencies": phases.results_before(task=task),
         "budget_left": phases.budget_left(actor=actor, task=task),
         "feedback": phases.feedback_of(task=task),
+        "handoff": task.handoff or None,
     }
 
 

@@ -155,8 +155,8 @@ RETURNING lease_expires_at, cancel_deadline, cancel_reason
 _DONE_NOW = """
 done AS (
     UPDATE phases_task SET status = 'completed', result = %(result)s, progress = 1, note = '',
-           completed_at = clock_timestamp(), last_holder_id = holder_id, holder_id = NULL,
-           lease_expires_at = NULL, updated_at = clock_timestamp()
+           handoff = '', completed_at = clock_timestamp(), last_holder_id = holder_id,
+           holder_id = NULL, lease_expires_at = NULL, updated_at = clock_timestamp()
      WHERE id = %(task)s AND team_id = %(team)s AND holder_id = %(holder)s
        AND fence = %(fence)s::bigint AND status IN ('assigned', 'running')
        AND cancel_deadline IS NULL AND lease_expires_at > clock_timestamp() {only}

@@ -31,7 +31,7 @@ DELETE FROM phases_readytask r USING (SELECT t.id {FROM} WHERE t.id = ANY(%(ids)
 ROW_COLUMNS = """task_id, team_id, ticket_id, capability_key, capabilities, priority, ready_at,
     not_before, deadline, rework, has_locks, blockers, retry_left, weights, reserved_for,
     reserved_until"""
-ROW = f"""t.id, t.team_id, t.ticket_id, array_to_string(t.required_capabilities, ','),
+ROW = f"""t.id, t.team_id, t.ticket_id, t.required_capabilities::text,
     t.required_capabilities, t.priority, clock_timestamp(),
     coalesce(t.not_before, clock_timestamp()), coalesce(t.deadline, k.deadline),
     t.status = 'needs_work', jsonb_array_length(t.required_locks) > 0,

@@ -11,6 +11,7 @@ from guardian.serializers_locks import Resource
 from phases.models import Review, Task
 from phases.part import REASON
 from phases.serializers import KeyField, PersonField, PriorityField
+from phases.workflow_yaml import CAPABILITY
 
 
 class WantedLock(Resource):
@@ -41,7 +42,7 @@ class TaskFields(StrictSerializer):
     description = serializers.CharField(max_length=65536, required=False, allow_blank=True)
     required_capabilities = serializers.ListField(
         child=serializers.RegexField(
-            r"^[A-Za-z0-9_.:-]{1,64}$",
+            CAPABILITY,
             error_messages={"invalid": "Must be 1 to 64 of A-Z, a-z, 0-9, _, ., : and -."},
         ),
         required=False,
@@ -153,6 +154,7 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
             "timeout_seconds",
             "progress",
             "note",
+            "handoff",
             "result",
             "error_code",
             "error_message",
@@ -164,6 +166,7 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
             "required_locks",
             "cancel_deadline",
             "cancel_reason",
+            "cancel_requested_by",
             "review_iteration",
             "duplicate_of",
             "discovery",

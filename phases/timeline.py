@@ -232,13 +232,14 @@ _SIMPLE: dict[str, tuple[str, str, str]] = {
     events.TASK_CLAIMED: ("took {task}", "", ""),
     events.TASK_COMPLETED: ("completed {task}", "", "ok"),
     events.TASK_FAILED: ("failed at {task}", "error_message", "bad"),
-    events.TASK_RELEASED: ("gave {task} back", "", ""),
+    events.TASK_RELEASED: ("gave {task} back", "handoff", ""),
     events.TASK_RETRY_SCHEDULED: ("will try {task} again", "", "warn"),
     events.TASK_LEASE_LOST: ("took {task} back from a silent holder", "", "warn"),
     events.TASK_RESUMED: ("went on with {task} where a lost worker had left it", "", "warn"),
     events.TASK_BLOCKED: ("holds {task} back", "blocked_reason", "bad"),
     events.TASK_UNBLOCKED: ("lets {task} go on", "", ""),
     events.TASK_RETRIED: ("put {task} up again", "", ""),
+    events.TASK_CANCEL_REQUESTED: ("asked to stop {task}", "", "warn"),
     events.TASK_CANCELLED: ("called {task} off", "", "bad"),
 }
 

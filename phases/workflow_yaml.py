@@ -18,6 +18,7 @@ from phases.scoring import DEFAULT
 LIMIT_BYTES = 1024 * 1024
 SLUG = r"^[A-Za-z0-9_-]{1,64}$"
 PHASE_KEY = r"^PHASE_[A-Z0-9_]{1,40}$"
+CAPABILITY = r"^[A-Za-z0-9_.:-]{1,64}$"
 Short = Annotated[str, Field(max_length=1000)]
 Long = Annotated[str, Field(max_length=20_000)]
 Order = Annotated[int, Field(ge=0, le=32_767)]
@@ -61,7 +62,7 @@ class Output(_Strict):
 class EntryTask(_Strict):
     task_type: str = Field(min_length=1, max_length=64)
     title: str = Field(min_length=1, max_length=500)
-    required_capabilities: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(
+    required_capabilities: list[Annotated[str, Field(pattern=CAPABILITY)]] = Field(
         default=[], max_length=20
     )
     timeout_seconds: int | None = Field(default=None, ge=1, le=86400)

@@ -107,9 +107,15 @@ class Task(FSMModelMixin, TeamRow):
     timeout_seconds = models.PositiveIntegerField(null=True, blank=True)
     cancel_deadline = models.DateTimeField(null=True, blank=True)
     cancel_reason = models.TextField(blank=True)
+    # Who ordered that it ends: also while its holder may still hear of it.
+    cancel_requested_by = models.ForeignKey(
+        "guardian.User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
     deadline = models.DateTimeField(null=True, blank=True)
     progress = models.FloatField(default=0)
     note = models.CharField(max_length=500, blank=True)
+    # What its last holder leaves to the next one.
+    handoff = models.TextField(blank=True, default="", db_default="")
     result = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
     error_code = models.CharField(max_length=100, blank=True)
     error_message = models.TextField(blank=True)
@@ -281,5 +287,5 @@ class Task(FSMModelMixin, TeamRow):
         self.retry_count = self.lease_losses = self.review_iteration = 0
         self.error_code = self.error_message = ""
         self.not_before = self.completed_at = self.cancel_deadline = None
-        self.cancel_reason = ""
+        self.cancel_reason, self.cancel_requested_by = "", None
         self.progress, self.note = 0, ""

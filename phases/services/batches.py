@@ -106,10 +106,11 @@ def create_tasks(
         require_part(actor=actor, ticket=ticket)
     wanted = {*outer.values(), *(j for js in inner.values() for j in js if isinstance(j, UUID))}
     waits_for = {task.pk: task for task in locked_tasks(sorted(wanted))}
-    made = [
-        _row(new, tickets[new.ticket_id], phases[i], is_copy=i in copies)
-        for i, new in enumerate(tasks)
-    ]
+    rows = {
+        i: _row(tasks[i], tickets[tasks[i].ticket_id], phases[i], is_copy=i in copies)
+        for i in _dependencies_first(len(tasks), inner)
+    }
+    made = [rows[i] for i in range(len(tasks))]
     for i, (original, _) in copies.items():
         made[i].duplicate_of_id = made[original].pk if isinstance(original, int) else original
     edges = list(_edges(tasks, made, inner, outer, waits_for))
@@ -168,6 +169,26 @@ def _inner(
     said = (one for one in new.depends_on if one.startswith(OF_THE_BATCH))
     places = (refs[one.removeprefix(OF_THE_BATCH)] for one in said)
     return list(dict.fromkeys(copies[i][0] if i in copies else i for i in places))
+
+
+def _dependencies_first(count: int, inner: dict[int, list[UUID | int]]) -> list[int]:
+    """All places, each behind those it waits for and else in their order.
+
+    Ids are given in this order: a completion holds its task when it takes those that waited for
+    it, and all else takes tasks in the order of their ids.
+    """
+    found: dict[int, None] = {}
+
+    def add(place: int) -> None:
+        for other in inner.get(place, ()):
+            if isinstance(other, int) and other not in found:
+                add(other)
+        found[place] = None
+
+    for place in range(count):
+        if place not in found:
+            add(place)
+    return list(found)
 
 
 def _tickets(actor: Actor, tasks: list[NewTask], faults: _Faults) -> dict[UUID, Ticket]:

@@ -5,14 +5,15 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from guardian.authority import MONITOR, Actor, require_level
 from guardian.errors import IllegalTransition, NotFound
-from phases import claims
+from guardian.outbox import emit
+from phases import claims, events
 from phases.errors import WorkRunning
 from phases.models import Task, Ticket
-from phases.services.endings import cancel_now
+from phases.reports import db_now
+from phases.services.called_off import cancel_now
 from phases.services.locking import locked_tasks
 
 # Why a task was called off, where its ticket is the cause; reopening takes up the first kind.
@@ -24,6 +25,7 @@ TICKET_RESTARTED = "ticket_restarted"
 def cancel_task(*, actor: Actor, task_id: UUID, reason: str, grace_seconds: int = 10) -> Task:
     """Call a task off: a waiting one at once, a running one hears it with its next heartbeat.
 
+    Asked again, a running one may only end sooner; whoever asked first stays who ordered it.
     Raises NotFound, AuthorityTooLow, IllegalTransition.
     """
     task = Task.objects.select_related("ticket").filter(pk=task_id, team=actor.team).first()
@@ -35,13 +37,33 @@ def cancel_task(*, actor: Actor, task_id: UUID, reason: str, grace_seconds: int 
     if not task.is_open:
         raise IllegalTransition(f"This task is {task.status} already.", allowed=[])
     if task.holder_id is not None and grace_seconds > 0:
-        task.cancel_deadline = timezone.now() + timedelta(seconds=grace_seconds)
-        task.cancel_reason = reason
-        task.save(update_fields=["cancel_deadline", "cancel_reason", "updated_at"])
+        _order(task, actor=actor, reason=reason, grace_seconds=grace_seconds)
         return task
     claims.withdraw([task.pk])
     cancel_now(task, actor=actor, reason=reason)
     return task
+
+
+def _order(task: Task, *, actor: Actor, reason: str, grace_seconds: int) -> None:
+    """The order stands on the locked task until its holder obeys or the deadline has passed."""
+    deadline = db_now() + timedelta(seconds=grace_seconds)
+    if task.cancel_deadline is not None and task.cancel_deadline <= deadline:
+        return
+    if task.cancel_deadline is None:
+        task.cancel_reason, task.cancel_requested_by = reason, actor.user
+    task.cancel_deadline = deadline
+    task.save(
+        update_fields=["cancel_deadline", "cancel_reason", "cancel_requested_by", "updated_at"]
+    )
+    emit(
+        events.TASK_CANCEL_REQUESTED,
+        subject=task,
+        actor=actor,
+        reason=reason,
+        ticket_id=str(task.ticket_id),
+        held_by=str(task.holder_id),
+        deadline=deadline.isoformat(),
+    )
 
 
 def cancellable_tasks(*, actor: Actor) -> QuerySet[Task]:
@@ -71,6 +93,8 @@ def cancel_open_tasks(
             tasks=[{"id": str(t.pk), "title": t.title, "holder": str(t.holder)} for t in held],
         )
     for task in tasks:
-        task.error_code = TICKET_RESTARTED if unless_held else TICKET_CANCELLED
-        task.error_message = reason
+        # One that was to end anyway ends for its own reason, and does not come back with the rest.
+        if task.cancel_deadline is None:
+            task.error_code = TICKET_RESTARTED if unless_held else TICKET_CANCELLED
+            task.error_message = reason
         cancel_now(task, actor=actor, reason=reason)

@@ -14,11 +14,22 @@ _WAITING = (Task.Status.PENDING, Task.Status.NEEDS_WORK)
 
 
 def dependents_of(task_id: UUID) -> list[UUID]:
-    """The open tasks that wait for this one or stand blocked because of it."""
-    waiting = Task.objects.filter(
-        dependencies__depends_on=task_id, status__in=[*_WAITING, Task.Status.BLOCKED]
-    )
-    return list(waiting.order_by("id").values_list("id", flat=True))
+    """The tasks that wait for this one, stand blocked because of it, or did so before they ended.
+
+    Also the ended ones: one may be put up again at this very moment.
+    """
+    return with_dependents([task_id])[1:]
+
+
+def with_dependents(task_ids: Iterable[UUID]) -> list[UUID]:
+    """These tasks and then what waits for them: whoever changes both locks them together.
+
+    One after the other would be out of the order of their ids, and could wait in a circle.
+    """
+    ids = list(task_ids)
+    waiting = Task.objects.filter(dependencies__depends_on__in=ids).exclude(pk__in=ids)
+    found = waiting.exclude(status=Task.Status.COMPLETED).order_by("id").distinct()
+    return [*ids, *found.values_list("id", flat=True)]
 
 
 def settle_blocks(task_ids: Iterable[UUID]) -> list[UUID]:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 
 from guardian.authority import MONITOR, Actor, require_level
 from guardian.errors import DomainError, IllegalTransition, KillSwitchOn, NotFound
@@ -15,10 +14,13 @@ from guardian.outbox import emit
 from phases import claims, events
 from phases.errors import CompletedBefore, TooManyLeases
 from phases.models import Phase, Task
+from phases.reports import db_now
 from phases.results import check_result
+from phases.services.called_off import cancel_as_ordered
+from phases.services.deadlocks import again_if_deadlocked
 from phases.services.leases import Claimed, claim_tasks, lease_lost, tokens
 from phases.services.repeats import completed_before, handed_over_before
-from phases.services.settling import end_open_review, end_task
+from phases.services.settling import end_task
 from phases.services.submissions import submit
 from phases.services.tasks import make_ready
 
@@ -47,7 +49,6 @@ class Completed(NamedTuple):
     status: str
 
 
-@transaction.atomic
 def complete_task(*, actor: Actor, task_id: UUID, fence: int, result: dict[str, Any]) -> Completed:
     """End a task with its result.
 
@@ -56,6 +57,11 @@ def complete_task(*, actor: Actor, task_id: UUID, fence: int, result: dict[str, 
     Raises Invalid, LeaseLost, CancelRequested, NotFound; an older fence writes nothing.
     """
     check_result(result)
+    return again_if_deadlocked(lambda: _completed(actor, task_id, fence, result))
+
+
+@transaction.atomic
+def _completed(actor: Actor, task_id: UUID, fence: int, result: dict[str, Any]) -> Completed:
     status, unblocked = _complete(actor, task_id, fence, result)
     if status is None:
         before = completed_before(actor=actor, task_id=task_id, fence=fence, result=result)
@@ -63,6 +69,7 @@ def complete_task(*, actor: Actor, task_id: UUID, fence: int, result: dict[str, 
     return Completed(Task.objects.get(pk=task_id), unblocked, status)
 
 
+@transaction.atomic
 def _complete(
     actor: Actor, task_id: UUID, fence: int, result: dict[str, Any]
 ) -> tuple[str | None, list[UUID]]:
@@ -113,15 +120,16 @@ def complete_and_claim(
         phase=phase,
         ticket_id=ticket_id,
     )
-    done, unblocked, answer = claims.hand_over(
-        actor=actor, task_id=task_id, fence=fence, result=result, want=want
+    done, unblocked, answer = again_if_deadlocked(
+        lambda: claims.hand_over(
+            actor=actor, task_id=task_id, fence=fence, result=result, want=want
+        )
     )
     if answer.taken:
         return HandedOver(unblocked, [Claimed(taken, []) for taken in answer.taken])
     status = str(Task.Status.COMPLETED)
     if not done:
-        with transaction.atomic():
-            became, unblocked = _complete(actor, task_id, fence, result)
+        became, unblocked = again_if_deadlocked(lambda: _complete(actor, task_id, fence, result))
         if became is None:
             before = completed_before(actor=actor, task_id=task_id, fence=fence, result=result)
             again = handed_over_before(actor=actor, before=before)
@@ -179,7 +187,7 @@ def fail_task(
     """
     task = _held(actor=actor, task_id=task_id, fence=fence)
     if task.cancel_deadline is not None:
-        cancel_now(task, actor=actor, reason=task.cancel_reason)
+        cancel_as_ordered(task)
         return task
     final = permanent if permanent is not None else _sounds_permanent(message, task.phase)
     end_attempt(task, code=code, message=message, permanent=final, after=retry_after_seconds)
@@ -204,7 +212,7 @@ def end_attempt(
     task.error_code, task.error_message = code, message[:4000]
     if permanent or task.retry_count >= task.max_retries:
         task.fail()
-        task.completed_at = timezone.now()
+        task.completed_at = db_now()
         task.save()
         emit(
             events.TASK_FAILED,
@@ -218,7 +226,7 @@ def end_attempt(
     task.retry_count += 1
     # Exponential, at most a minute, ± 25 % so that many do not come back at once.
     seconds = after or min(60.0, 2**task.retry_count * random.uniform(0.75, 1.25))  # noqa: S311  jitter
-    task.not_before = timezone.now() + timedelta(seconds=seconds)
+    task.not_before = db_now() + timedelta(seconds=seconds)
     task.give_back()
     task.save()
     emit(
@@ -242,12 +250,11 @@ def release_task(
     """
     task = _held(actor=actor, task_id=task_id, fence=fence)
     if task.cancel_deadline is not None:
-        cancel_now(task, actor=actor, reason=task.cancel_reason)
+        cancel_as_ordered(task)
         return task
     end_task(task_id=task.pk, reason="released")
     task.give_back()
-    if handoff:
-        task.note = handoff[:500]
+    task.handoff = handoff or task.handoff  # what an earlier one left stays true
     task.save()
     emit(
         events.TASK_RELEASED,
@@ -255,22 +262,7 @@ def release_task(
         actor=actor,
         reason=reason,
         ticket_id=str(task.ticket_id),
+        handoff=handoff,
     )
     make_ready([task.pk])
     return task
-
-
-def cancel_now(task: Task, *, actor: Actor | None, reason: str) -> None:
-    end_open_review(task=task)
-    task.cancel()
-    task.cancel_reason = reason
-    task.completed_at = timezone.now()
-    task.save()
-    end_task(task_id=task.pk, reason="cancelled")
-    emit(
-        events.TASK_CANCELLED,
-        subject=task,
-        actor=actor,
-        reason=reason,
-        ticket_id=str(task.ticket_id),
-    )

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 
 from guardian import metrics
 from guardian import services as guardian
@@ -20,6 +19,7 @@ from phases.claim_sql import HEADS
 from phases.claims import Taken, Want
 from phases.errors import TaskNotClaimable, TooManyLeases
 from phases.models import Task
+from phases.reports import db_now
 from phases.waits import waiting_for
 
 # What a run may cost when nothing is known: 5,000 tokens, half and half, default price, times 1.2.
@@ -106,7 +106,7 @@ def _waiting(want: Want) -> list[dict[str, Any]]:
     rows = Task.objects.select_related(
         "phase", "ticket__phase__next_column", "ticket__column", "last_holder"
     )
-    task, now = rows.get(pk=want.task_id), timezone.now()
+    task, now = rows.get(pk=want.task_id), db_now()
     found = waiting_for(task, now=now, capabilities=want.capabilities)
     return [wait.as_dict() for wait in found]
 
@@ -232,7 +232,7 @@ def lease_lost(*, actor: Actor, task_id: UUID) -> DomainError:
         return NotFound("There is no such task.")
     holder = {"id": str(task.holder_id), "name": task.holder.name} if task.holder else None
     until = task.lease_expires_at
-    yours = task.holder_id == actor.id and until is not None and until > timezone.now()
+    yours = task.holder_id == actor.id and until is not None and until > db_now()
     said = f"Your task is at fence {task.fence}; this call brought another." if yours else None
     if not task.is_open:
         said = f"This task is {task.status} already: nothing more is taken for it."

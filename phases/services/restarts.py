@@ -15,7 +15,8 @@ from phases.errors import TicketClosed
 from phases.models import BoardColumn, Phase, PhaseContext, PhaseHistory, Task, Ticket
 from phases.part import require_part
 from phases.services.cancels import TICKET_CANCELLED, cancel_open_tasks
-from phases.services.locking import locked_ticket
+from phases.services.dependents import with_dependents
+from phases.services.locking import locked_tasks, locked_ticket
 from phases.services.tasks import create_entry_task, reset_task
 
 
@@ -174,8 +175,9 @@ def _take_up(ticket: Ticket, actor: Actor) -> None:
     wanted = list(ended.values_list("id", flat=True))
     if works:
         wanted += here.filter(status=Task.Status.FAILED).values_list("id", flat=True)
-    for task in Task.objects.select_for_update(of=("self",)).filter(pk__in=wanted).order_by("id"):
-        task.ticket = ticket
-        reset_task(task=task, actor=actor, reason="the ticket was reopened")
+    for task in locked_tasks(with_dependents(wanted)):
+        if task.pk in wanted:
+            task.ticket = ticket
+            reset_task(task=task, actor=actor, reason="the ticket was reopened")
     if works and not here.exclude(status__in=["cancelled", "failed"]).exists():
         create_entry_task(actor=actor, ticket=ticket, phase=ticket.phase)

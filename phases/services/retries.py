@@ -10,6 +10,8 @@ from phases.errors import RetryElsewhere, TicketClosed
 from phases.models import Phase, PhaseHistory, Task, Ticket
 from phases.models.task import RETRYABLE
 from phases.part import require_part
+from phases.services.dependents import with_dependents
+from phases.services.locking import locked_tasks
 from phases.services.moves import Moved, transition
 from phases.services.tasks import reset_task
 
@@ -99,7 +101,7 @@ def _retry_in_place(*, actor: Actor, seen: Task, reason: str) -> Task:
     ticket = Ticket.objects.select_for_update(no_key=True).get(pk=seen.ticket_id)
     if (ticket.phase_id, ticket.status) != (seen.ticket.phase_id, seen.ticket.status):
         raise StaleVersion(current_etag=f'"v{ticket.version}"')
-    task = Task.objects.select_for_update(of=("self",)).get(pk=seen.pk)
+    [task] = [task for task in locked_tasks(with_dependents([seen.pk])) if task.pk == seen.pk]
     _require_ended(task)
     task.ticket = ticket
     reset_task(task=task, actor=actor, reason=reason)

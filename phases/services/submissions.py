@@ -41,7 +41,7 @@ def submit(*, actor: Actor, task_id: UUID, fence: int, result: dict[str, Any]) -
     if task is None:
         return False
     task.submit()
-    task.result, task.progress, task.note = result, 1, ""
+    task.result, task.progress, task.note, task.handoff = result, 1, "", ""
     task.save()
     end_task(task_id=task.pk, reason="completed")
     last = Review.objects.filter(task=task).aggregate(last=Max("iteration"))["last"] or 0

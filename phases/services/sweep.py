@@ -5,14 +5,15 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from guardian import metrics
 from guardian.outbox import emit
 from phases import claims, events
 from phases.models import Task, Ticket
-from phases.services.dependents import dependents_of, settle_blocks
-from phases.services.endings import cancel_now, end_attempt
+from phases.reports import db_now
+from phases.services.called_off import cancel_as_ordered
+from phases.services.dependents import settle_blocks, with_dependents
+from phases.services.endings import end_attempt
 from phases.services.locking import locked_tasks
 from phases.services.settling import end_task
 from phases.services.tasks import make_ready
@@ -42,7 +43,7 @@ def sweep_leases(*, limit: int = 200) -> int:
         .order_by("id")[:limit]
     )
     for task in overdue:
-        cancel_now(task, actor=None, reason=task.cancel_reason)
+        cancel_as_ordered(task)
     late = list(timed_out().select_for_update(skip_locked=True)[:limit])
     for task in late:
         time_out(task)
@@ -51,7 +52,7 @@ def sweep_leases(*, limit: int = 200) -> int:
 
 def _lose(task: Task) -> None:
     if task.cancel_deadline is not None:
-        cancel_now(task, actor=None, reason=task.cancel_reason)
+        cancel_as_ordered(task)
         return
     held_by, never_began = task.holder_id, task.status == Task.Status.ASSIGNED
     task.lease_losses += 1
@@ -63,7 +64,7 @@ def _lose(task: Task) -> None:
     end_task(task_id=task.pk, reason="lease lost")
     if never_began:
         task.retry_count += 1
-    task.not_before = timezone.now() + timedelta(seconds=2**task.lease_losses)
+    task.not_before = db_now() + timedelta(seconds=2**task.lease_losses)
     task.give_back()
     task.save()
     emit(
@@ -82,8 +83,9 @@ def handle_final_task(*, task_id: UUID) -> None:
 
     It may have been tried again since this was told: its lock comes first, then the look.
     """
-    locked_tasks([task_id])
-    make_ready(settle_blocks(dependents_of(task_id)))
+    [_, *waiting] = found = with_dependents([task_id])
+    locked_tasks(found)
+    make_ready(settle_blocks(waiting))
 
 
 def heal_queue(*, limit: int = 200) -> int:

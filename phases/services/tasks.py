@@ -5,7 +5,7 @@ from typing import Required, TypedDict, Unpack
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Max, Q, QuerySet
+from django.db.models import F, Max, Q
 from django.db.models.functions import Now
 
 from guardian.authority import Actor, service_actor
@@ -18,7 +18,7 @@ from phases.models import Phase, Task, TaskDependency, TaskDiscovery, Ticket
 from phases.models.task import RETRYABLE
 from phases.part import require_part
 from phases.services.copies import Alike, best_of, compare, still_true, tell_copies, text_of
-from phases.services.dependents import dependents_of, settle_blocks
+from phases.services.dependents import dependents_of, settle_blocks, with_dependents
 from phases.services.edges import lock_edges, originals
 from phases.services.locking import locked_tasks
 
@@ -204,7 +204,7 @@ def make_ready(task_ids: list[UUID]) -> None:
 
 
 def reset_task(*, task: Task, actor: Actor, reason: str) -> None:
-    """Back to pending in the ticket's visit of now, with what waited for it.
+    """Back to pending in the ticket's visit of now, with what waited for it; both are locked.
 
     What itself waits for a failed or cancelled task is blocked for that at once.
     """
@@ -238,9 +238,14 @@ def follow_move(
     if entered.kind == Phase.Kind.WORK:
         # Asked before open work is taken along into the new visit, which it would look like.
         last = Task.objects.of_now(ticket).filter(phase=entered).aggregate(last=Max("visit"))
-        _take_along(ticket, entered)
-        if returns:
-            for task in _to_put_up_again(ticket, entered, last["last"], retried):
+        older = Task.objects.still_open().filter(ticket=ticket, phase=entered)
+        along = set(older.exclude(visit=ticket.visit).values_list("id", flat=True))
+        again = _to_put_up_again(ticket, entered, last["last"], retried) if returns else set()
+        locked = locked_tasks([*along, *with_dependents(again)])
+        # Work that is open in the entered phase belongs to the visit that begins.
+        Task.objects.filter(pk__in=along).update(visit=ticket.visit)
+        for task in locked:
+            if task.pk in again:
                 task.ticket = ticket
                 reset_task(task=task, actor=actor, reason="the ticket goes on")
         create_entry_task(actor=actor, ticket=ticket, phase=entered)
@@ -250,7 +255,7 @@ def follow_move(
 
 def _to_put_up_again(
     ticket: Ticket, entered: Phase, visit: int | None, retried: UUID | None
-) -> QuerySet[Task]:
+) -> set[UUID]:
     """What failed when the ticket was last in this phase, and what somebody asks for by its id.
 
     Failures of earlier visits stay: their work was done again since, or for another source.
@@ -258,14 +263,7 @@ def _to_put_up_again(
     failed = Q(status=Task.Status.FAILED, visit=visit)
     asked_for = Q(status__in=RETRYABLE, pk=retried)
     here = Task.objects.filter(failed | asked_for, ticket=ticket, phase=entered)
-    return here.select_for_update(of=("self",)).order_by("id")
-
-
-def _take_along(ticket: Ticket, entered: Phase) -> None:
-    """Work that is open in the entered phase belongs to the visit that begins."""
-    older = Task.objects.still_open().filter(ticket=ticket, phase=entered)
-    found = locked_tasks(older.exclude(visit=ticket.visit).values_list("id", flat=True))
-    Task.objects.filter(pk__in=[task.pk for task in found]).update(visit=ticket.visit)
+    return set(here.values_list("id", flat=True))
 
 
 @transaction.atomic

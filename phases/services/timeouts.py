@@ -13,7 +13,8 @@ from guardian.outbox import emit
 from phases import events
 from phases.models import Task
 from phases.part import require_part
-from phases.services.endings import cancel_now, end_attempt
+from phases.services.called_off import cancel_as_ordered
+from phases.services.endings import end_attempt
 
 # NULL, and so never due, where nobody claimed it or it may run for ever.
 TIMES_OUT_AT = ExpressionWrapper(
@@ -39,7 +40,7 @@ def time_out(task: Task) -> None:
     One that was called off meanwhile is called off for good: its end is what was asked for.
     """
     if task.cancel_deadline is not None:
-        cancel_now(task, actor=None, reason=task.cancel_reason)
+        cancel_as_ordered(task)
         return
     message = f"It ran longer than its {task.timeout_seconds} seconds."
     end_attempt(task, code="timeout", message=message, permanent=False)

@@ -226,7 +226,7 @@ class TestAnswers:
         assert set(task) == {
             "id", "status", "ticket", "task_type", "title", "description", "priority", "score",
             "lease", "heartbeat_every_seconds", "prompt", "context", "context_summary",
-            "dependencies", "locks", "budget_left", "feedback", "memory",
+            "dependencies", "locks", "budget_left", "feedback", "handoff", "memory",
         }  # fmt: skip
         assert (task["id"], task["status"]) == (str(second.pk), "assigned")
         assert set(task["ticket"]) == {"id", "number", "title", "phase"}
