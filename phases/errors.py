@@ -139,7 +139,7 @@ class TaskNotClaimable(DomainError):
 
 
 class NoCapableAgent(DomainError):
-    """No agent of this team offers what the task needs."""
+    """No agent that runs here offers what the task needs; an outside agent may claim it."""
 
     code = "no_capable_agent"
     permanent = False

@@ -8,7 +8,7 @@ from django.utils import timezone
 from guardian.authority import MONITOR, Actor
 from guardian.stops import stop_of
 from phases.board import cards
-from phases.gates import evaluate
+from phases.gates import Evaluation, evaluate
 from phases.models import Phase, PhaseGateArtifact, Task, Ticket
 from phases.panel_evidence import report_of, told_artifact, told_gate
 from phases.panel_rounds import reviews_of, rounds, told_reviews
@@ -76,6 +76,7 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
         "tabs": settings.PANEL_TABS,
         "may_edit": may_write and ticket.is_open,
         "may_fail": may_retry and ticket.is_open,
+        "on_to": _on_to(ticket, tasks, gate),
         "retry_to": _retry_to(ticket) if may_write else None,
         "source_is_the_cause": is_for_its_source(ticket, tasks, gate),
         "may_write": may_write,
@@ -91,6 +92,22 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
         and actor.authority >= MONITOR,
         "is_mine": ticket.assignee_id == actor.id,
     }
+
+
+def _on_to(ticket: Ticket, tasks: list[Task], gate: Evaluation) -> Phase | None:
+    """The next phase, where nothing but a person's word keeps the ticket from it."""
+    here = ticket.phase
+    busy = any(task.is_open and task.phase_id == here.pk for task in tasks)
+    if busy or not gate.passed or not ticket.is_approved or here.kind != Phase.Kind.WORK:
+        return None
+    ahead = (
+        phase
+        for phase in ticket.workflow.phases.all()
+        if phase.key in here.allowed_transitions
+        and phase.kind != Phase.Kind.BLOCKED
+        and phase.sequence_order > here.sequence_order
+    )
+    return min(ahead, key=lambda phase: phase.sequence_order, default=None)
 
 
 def _may_stop(task: Task, ticket: Ticket, actor: Actor, may_write: bool) -> bool:  # noqa: FBT001  a private helper

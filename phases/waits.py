@@ -138,7 +138,7 @@ def _capable(task: Task, now: datetime, capabilities: Sequence[str] | None) -> I
         long_enough = task.ready_at is None or now - task.ready_at >= NO_AGENT_AFTER
         if long_enough or capabilities is None:
             able = ", ".join(task.required_capabilities)
-            text = f"“{task.title}” needs {able}, and no agent of this team offers it."
+            text = f"“{task.title}” waits for an agent with {able}; none that runs here has it."
             yield Wait(NoCapableAgent.code, f"{text} {NoCapableAgent.remedy}")
 
 

@@ -166,7 +166,7 @@ def _waiting(ticket: Ticket, task: Task, now: datetime) -> Why:
         )
     able = ", ".join(capability.replace("_", " ") for capability in task.required_capabilities)
     if task.dispatch_note == NoCapableAgent.code:
-        text = f"“{task.title}” needs {able}, and no agent of this team offers it."
+        text = f"“{task.title}” waits for an agent with {able}; none that runs here has it."
         return Why("warn", "Waiting", f"{text} {NoCapableAgent.remedy}")
     if task.dispatch_note:
         text = f"“{task.title}” is not taken yet. {told(task.dispatch_note)}"

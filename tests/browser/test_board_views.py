@@ -174,9 +174,9 @@ def test_an_empty_board_offers_a_ticket_a_demo_and_an_agent(visit, admin, agent)
     dialog.get_by_label("Whose token").select_option(str(agent.id))
     dialog.get_by_role("button", name="Make the token").click()
 
-    expect(dialog.get_by_label("Commands")).to_contain_text("LEMNOS_TOKEN=")
+    expect(dialog.get_by_label("Commands")).to_contain_text("AGENT_TOKEN=")
     commands = dialog.get_by_label("Commands").inner_text()
-    token = re.search(r"LEMNOS_TOKEN=(\S+)", commands)
+    token = re.search(r"AGENT_TOKEN=(\S+)", commands)
     assert token is not None
     answer = page.request.post(
         f"{page.url.split('/board')[0]}/api/v1/tasks/claim",

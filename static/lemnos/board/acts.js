@@ -26,6 +26,7 @@ const REASONED = {
 
 /* act → sentence told afterwards, call */
 const DIRECT = {
+  on: ({ ticket, data, version }) => ["It moved on.", () => call("POST", `${ticket}/transition`, { to_phase: data.phase }, { version: version() })],
   validate: ({ ticket }) => ["The gate was asked.", () => call("POST", `${ticket}/validate-gate`, {})],
   confirm: ({ ticket, data }) => ["Confirmed, with your name.", () => call("POST", `${ticket}/artifacts/${data.artifact}/verify`, { verdict: "confirm" })],
   review: ({ data }) => ["It is yours to review for ten minutes.", () => call("POST", `/api/v1/tasks/${data.task}/reviews`, {})],

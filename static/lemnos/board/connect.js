@@ -68,15 +68,15 @@ export class Connector {
 
   #show(token) {
     setText($("#connect-code"), [
-      `export LEMNOS_URL=${location.origin}`,
-      `export LEMNOS_TOKEN=${token}`,
+      `export AGENT_URL=${location.origin}`,
+      `export AGENT_TOKEN=${token}`,
       "",
       "# take a task; an empty list means there is none now",
-      'curl -s $LEMNOS_URL/api/v1/tasks/claim -H "Authorization: Bearer $LEMNOS_TOKEN" \\',
+      'curl -s $AGENT_URL/api/v1/tasks/claim -H "Authorization: Bearer $AGENT_TOKEN" \\',
       '  -H "Content-Type: application/json" -d \'{"capabilities": ["analysis", "design", "code", "test", "deploy"]}\'',
       "",
       "# what else there is, written for language models",
-      "curl -s $LEMNOS_URL/llms.txt",
+      "curl -s $AGENT_URL/llms.txt",
       "",
     ].join("\n"));
     $("#connect-ask").hidden = true;

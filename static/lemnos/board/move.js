@@ -6,6 +6,8 @@ import { announce, refuse, toast } from "./say.js";
 import { standing } from "./store.js";
 
 const OVERRIDES = { gate_not_passed: "override", wip_exceeded: "force" };
+// Characters of a reason, as the API asks.
+const LEAST = 10;
 const WAYS_BACK = new Set(["backward", "unblock"]);
 
 export class Mover {
@@ -33,7 +35,25 @@ export class Mover {
 
   /* Why each column would take or refuse the card, asked from the server. */
   async ask(id) {
-    const { results } = await call("GET", `/api/v1/tickets/${id}/transitions`);
+    return this.#byColumn(id, await this.#transitions(id));
+  }
+
+  async #transitions(id) {
+    return (await call("GET", `/api/v1/tickets/${id}/transitions`)).results;
+  }
+
+  /* Where the dialog leads: each column by its default phase, and phases that no column names. */
+  async #ways(id) {
+    const results = await this.#transitions(id);
+    const columns = this.#byColumn(id, results);
+    const named = new Set(columns.map((row) => row.to_phase));
+    const others = results
+      .filter((row) => !named.has(row.to_phase) && row.code !== "illegal_transition")
+      .map((row) => ({ ...row, column: this.#store.columns.get(row.column), byPhase: true }));
+    return [...others, ...columns];
+  }
+
+  #byColumn(id, results) {
     return [...this.#store.columns.values()]
       .filter((column) => column.key !== this.#store.get(id)?.column)
       .map((column) => {
@@ -65,6 +85,20 @@ export class Mover {
       announce(`${this.name(card)} stays in ${from.name}. ${refusal.message} ${refusal.remedy}`);
       return false;
     }
+  }
+
+  /* To a phase, also one of the card's own column; live news bring the card after it. */
+  async toPhase(id, phase, { reason = "", ...powers } = {}) {
+    const card = this.#store.get(id);
+    try {
+      await call("POST", `/api/v1/tickets/${id}/transition`, { to_phase: phase, reason, ...powers }, { version: card.v });
+    } catch (refusal) {
+      refuse(`${this.name(card)} stays in ${card.phase_name}.`, refusal);
+      announce(`${this.name(card)} stays in ${card.phase_name}. ${refusal.message} ${refusal.remedy}`);
+      return false;
+    }
+    announce(`${this.name(card)} moved from ${card.phase_name} to ${this.#store.phases.get(phase)?.name ?? phase}`);
+    return true;
   }
 
   #rankAt(card, column, position) {
@@ -110,7 +144,7 @@ export class Mover {
     this.#chosen();
     if (!this.#dialog.open) this.#dialog.showModal();
     try {
-      this.#rows = await this.ask(id);
+      this.#rows = await this.#ways(id);
     } catch (refusal) {
       $("#move-targets").replaceChildren(h("p", { class: "field-error" }, `${refusal.message} ${refusal.remedy}`));
       return;
@@ -127,11 +161,13 @@ export class Mover {
       const { column } = row;
       const notes = row.allowed ? [] : [...row.reasons, row.queues ? "It may wait there for a place." : row.remedy].filter(Boolean);
       if (row.power && !row.queues) notes.push(row.power === "override" ? "You may skip the gate, with a reason." : "You may exceed the limit, with a reason.");
+      const key = row.to_phase;
+      const place = column.wip_limit ? `${column.admitted} / ${column.wip_limit}` : String(standing(column));
       return h("label", { class: "target", data: { refused: usable ? null : "yes" } },
-        h("input", { type: "radio", name: "target", value: column.key, disabled: !usable, checked: column.key === wanted && usable, "aria-labelledby": `to-${column.key}`, "aria-describedby": notes.length ? `to-${column.key}-why` : null }),
-        h("strong", { id: `to-${column.key}` }, column.name),
-        h("span", { class: "muted" }, column.wip_limit ? `${column.admitted} / ${column.wip_limit}` : String(standing(column))),
-        notes.length ? h("small", { id: `to-${column.key}-why` }, notes.join(" ")) : "");
+        h("input", { type: "radio", name: "target", value: key, disabled: !usable, checked: !row.byPhase && column.key === wanted && usable, "aria-labelledby": `to-${key}`, "aria-describedby": notes.length ? `to-${key}-why` : null }),
+        h("strong", { id: `to-${key}` }, row.byPhase ? row.name : column.name),
+        h("span", { class: "muted" }, row.byPhase ? `in ${column.name}` : place),
+        notes.length ? h("small", { id: `to-${key}-why` }, notes.join(" ")) : "");
     }));
     this.#chosen();
     const first = $("input:checked", this.#dialog) || $("input:not(:disabled)", this.#dialog);
@@ -140,7 +176,7 @@ export class Mover {
 
   #row() {
     const chosen = $("input[name=target]:checked", this.#dialog);
-    return chosen && this.#rows.find((row) => row.column.key === chosen.value);
+    return chosen && this.#rows.find((row) => row.to_phase === chosen.value);
   }
 
   #chosen() {
@@ -150,7 +186,7 @@ export class Mover {
     const overriding = row && !row.allowed && !row.queues;
     const needs = row && (row.kind === "block" || overriding);
     $("#move-reason-box").hidden = !needs;
-    setText($("#move-reason-hint"), overriding ? "at least 10 characters; it is recorded" : "shown on the card");
+    setText($("#move-reason-hint"), `at least ${LEAST} characters; ${overriding ? "it is recorded" : "shown on the card"}`);
     setText($("#move-submit"), !row || row.allowed ? "Move" : row.queues ? "Move and queue" : row.power === "override" ? "Move without the gate" : "Move over the limit");
   }
 
@@ -158,10 +194,8 @@ export class Mover {
     const row = this.#row();
     if (!row) return;
     const reason = $("#move-reason").value.trim();
-    // To skip a gate or a limit takes a sentence, to block a word: as the API asks.
-    const least = row.allowed || row.queues ? 1 : 10;
-    if (!$("#move-reason-box").hidden && reason.length < least) {
-      setText($("#move-error"), least > 1 ? `Give a reason of at least ${least} characters.` : "Give a reason.");
+    if (!$("#move-reason-box").hidden && reason.length < LEAST) {
+      setText($("#move-error"), `Give a reason of at least ${LEAST} characters.`);
       $("#move-reason").focus();
       return;
     }
@@ -169,8 +203,8 @@ export class Mover {
     if (!row.allowed) powers[row.queues ? "queue" : row.power] = true;
     const id = this.#id;
     this.#dialog.close();
-    const moved = await this.move(id, row.column.key, { reason, ...powers });
-    if (moved) toast(`${this.name(this.#store.get(id))} is in ${row.column.name} now.`);
+    const moved = row.byPhase ? await this.toPhase(id, row.to_phase, { reason, ...powers }) : await this.move(id, row.column.key, { reason, ...powers });
+    if (moved) toast(`${this.name(this.#store.get(id))} is in ${row.byPhase ? row.name : row.column.name} now.`);
     this.#cards.link(id)?.focus();
   }
 }
