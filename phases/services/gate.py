@@ -12,7 +12,7 @@ from phases import events
 from phases.gate_asks import asks_something
 from phases.gates import Evaluation, evaluate, inputs_digest
 from phases.models import Phase, PhaseGateResult, Ticket
-from phases.services.gate_checks import ask_questions, request_checks
+from phases.services.gate_checks import ask_questions, entered_at, request_checks
 from phases.services.harvest import harvest
 
 
@@ -53,6 +53,7 @@ def validate_gate(
             "inputs": inputs,
             "notes": outcome.notes,
             "will_go_on": outcome.will_go_on or bool(requested.new),
+            "entered_at": entered_at(ticket),
             **({"checks_requested": requested.new} if requested.new else {}),
             **({"checks_left": requested.left} if requested.left else {}),
         },

@@ -93,7 +93,8 @@ def request_checks(*, actor: Actor, ticket: Ticket, phase: Phase, outcome: Evalu
         return Requested([], list(wanted))
     rows = PhaseGateResult.objects.filter(ticket=ticket, phase=phase, visit=ticket.visit)
     before = rows.filter(
-        validation_result__has_key="checks_requested", created_at__gte=ticket.phase_entered_at
+        validation_result__has_key="checks_requested",
+        validation_result__entered_at=entered_at(ticket),
     )
     known = {
         inputs
@@ -112,6 +113,11 @@ def request_checks(*, actor: Actor, ticket: Ticket, phase: Phase, outcome: Evalu
             checks=[{"key": wanted[inputs], "inputs": inputs} for inputs in new],
         )
     return Requested(new, [])
+
+
+def entered_at(ticket: Ticket) -> str:
+    """Names the ticket's present stay in its phase; back from Blocked is another one."""
+    return ticket.phase_entered_at.isoformat()
 
 
 def _alone(ticket: Ticket) -> bool:

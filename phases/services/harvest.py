@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import DataError, transaction
-from django.db.models import Q
+from django.db.models import Max, Q
 
 from phases.clock import database_now
 from phases.gate_facts import CODE
@@ -47,7 +47,9 @@ def harvest(ticket: Ticket) -> list[str]:
     done = Task.objects.of_visit(ticket, ticket.phase).filter(status=Task.Status.COMPLETED)
     tasks = [
         (task, found)
-        for task in done.select_related("last_holder", "phase").order_by("completed_at", "id")
+        for task in done.select_related("last_holder", "phase")
+        .annotate(reviewed_from=Max("reviews__created_at"))
+        .order_by("completed_at", "id")
         if isinstance(found := (task.result or {}).get("artifacts"), list) and found
     ]
     if not tasks:
@@ -59,9 +61,13 @@ def harvest(ticket: Ticket) -> list[str]:
 
 
 def _take_all(ticket: Ticket, task: Task, found: list[Any], known: Known) -> list[str]:
-    """What one task handed in: of one moment, that at which its work was done."""
+    """What one task handed in: of one moment, that at which its work was done.
+
+    Where it was reviewed that is before the verdict, and so is code that came in between newer.
+    """
     left, before = [], []
-    at = task.completed_at or database_now()
+    done = (task.completed_at, getattr(task, "reviewed_from", None))
+    at = min(filter(None, done), default=None) or database_now()
     for number, item in enumerate(found, start=1):
         key = _key(task, item)
         if key in known.at:

@@ -100,6 +100,23 @@ class TestAgain:
 
         assert criterion(ticket).stale
 
+    def test_so_it_is_where_a_review_took_its_time(self, ticket, agent, lead):
+        phase = ticket.phase
+        phase.review_required = True
+        phase.save()
+        [claim] = services.claim_tasks(actor=agent, capabilities=["code"])
+        task = claim.task
+        services.complete_task(
+            actor=agent, task_id=task.pk, fence=task.fence,
+            result={"artifacts": [{"type": "test_coverage", "content": COVERAGE}]},
+        )  # fmt: skip
+        post(agent, ticket, "code_changes", {"has_tests": True})
+        services.start_review(actor=lead, task_id=task.pk)
+        services.give_verdict(actor=lead, task_id=task.pk, iteration=1, passed=True)
+        services.validate_gate(actor=lead, ticket_id=ticket.pk)
+
+        assert criterion(ticket).stale
+
     def test_going_back_to_a_confirmed_version_asks_for_its_confirmation(self, ticket, agent, lead):
         one = post(agent, ticket, "code_changes", {"has_tests": True, "n": 1})
         confirm(lead, one)
@@ -180,3 +197,22 @@ class TestClock:
         assert Review.objects.get().updated_at <= timezone.now()
         assert reviewed.met
         assert not criterion(ticket, "seen").met
+
+    def test_a_host_that_is_behind_makes_nothing_staler_either(
+        self, ticket, agent, lead, monkeypatch
+    ):
+        real, phase = timezone.now, ticket.phase
+        phase.review_required = True
+        phase.save()
+        post(agent, ticket, "code_changes", {"has_tests": True})
+        [claim] = services.claim_tasks(actor=agent, capabilities=["code"])
+        monkeypatch.setattr(timezone, "now", lambda: real() - timedelta(seconds=30))
+        services.complete_task(
+            actor=agent, task_id=claim.task.pk, fence=claim.task.fence,
+            result={"artifacts": [{"type": "test_coverage", "content": COVERAGE}]},
+        )  # fmt: skip
+        services.start_review(actor=lead, task_id=claim.task.pk)
+        services.give_verdict(actor=lead, task_id=claim.task.pk, iteration=1, passed=True)
+        services.validate_gate(actor=lead, ticket_id=ticket.pk)
+
+        assert not criterion(ticket).stale
