@@ -82,7 +82,9 @@ _MAY_BEGIN = f"""
           ON nc.id = cp.next_column_id AND nc.id <> k.column_id
        WHERE t.id = s.task_id AND k.id = s.ticket_id)
 """
-_ABLE = "needs.capabilities <@ %(capabilities)s::varchar[]"
+# Who does one kind of work only takes nothing that anybody could do (`needing`).
+_ABLE = """needs.capabilities <@ %(capabilities)s::varchar[]
+     AND (NOT %(needing)s OR cardinality(needs.capabilities) > 0)"""
 
 # Best first and only until enough are found: lock, see that it may be begun, take. Equals go by
 # their creation, which their ids are in the order of.

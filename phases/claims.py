@@ -126,7 +126,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """What a holder asks for: capabilities, at most `limit` tasks, a lease in seconds."""
+    """What a holder asks for: capabilities, at most `limit` tasks, a lease in seconds.
+
+    `needing`: only tasks that need some capability, none that anybody could do.
+    """
 
     capabilities: list[str]
     limit: int = 1
@@ -134,6 +137,7 @@ class Want:
     phase: str | None = None
     ticket_id: UUID | None = None
     task_id: UUID | None = None
+    needing: bool = False
 
 
 def take(
@@ -207,6 +211,7 @@ def _wanted(actor: Actor, want: Want, exclude: Iterable[UUID], *, checked: bool)
         "phase": want.phase,
         "ticket": want.ticket_id,
         "wanted_task": want.task_id,
+        "needing": want.needing,
         "exclude": _uuids(exclude),
         "checked": checked,
         "claim_events": _uuids(uuid7() for _ in range(want.limit)),

@@ -77,7 +77,10 @@ def _work_for(team: Team, candidates: Collection[Candidate]) -> list[Work]:
     """
     found: dict[UUID, Work] = {}
     for capabilities in {c.capabilities for c in candidates if c.free > 0}:
-        for r in phases.ready_tasks(team_id=team.pk, limit=CANDIDATES, capabilities=capabilities):
+        # What anybody could do is left to whoever asks for it: a skill is no jack of all trades.
+        for r in phases.ready_tasks(
+            team_id=team.pk, limit=CANDIDATES, capabilities=capabilities, needing=True
+        ):
             found[r.task_id] = Work(
                 r.task_id,
                 dispatcher.tokens(r.capabilities),
@@ -165,6 +168,7 @@ def place(*, instance_id: UUID, task_id: UUID) -> AgentExecution:
         capabilities=instance.capabilities,
         task_id=task_id,
         lease_seconds=LEASE_SECONDS,
+        needing=True,
     )[0]
     return queue_claimed(instance=instance, task=claimed.task)
 

@@ -146,7 +146,10 @@ def _complete_task(execution: AgentExecution, outcome: Outcome) -> None:
         with transaction.atomic():
             if may_take_next(instance):
                 over = phases.complete_and_claim(
-                    **end, capabilities=instance.capabilities, lease_seconds=LEASE_SECONDS
+                    **end,
+                    capabilities=instance.capabilities,
+                    lease_seconds=LEASE_SECONDS,
+                    needing=True,
                 )
                 for claimed in over.claimed:
                     queue_claimed(instance=instance, task=claimed.task)

@@ -107,8 +107,11 @@ def complete_and_claim(
     lease_seconds: int = 60,
     phase: str | None = None,
     ticket_id: UUID | None = None,
+    needing: bool = False,
 ) -> HandedOver:
     """End a task with its result and take the next, in one statement where that is enough.
+
+    `needing`: the next is one that needs some capability.
 
     The completion stands whatever becomes of the claim: a kill switch, a full purse, too many
     leases only leave out the next task. Raises as complete_task does, and then claims nothing.
@@ -119,6 +122,7 @@ def complete_and_claim(
         lease_seconds=lease_seconds,
         phase=phase,
         ticket_id=ticket_id,
+        needing=needing,
     )
     done, unblocked, answer = again_if_deadlocked(
         lambda: claims.hand_over(
@@ -144,6 +148,7 @@ def complete_and_claim(
             lease_seconds=lease_seconds,
             phase=phase,
             ticket_id=ticket_id,
+            needing=needing,
         )
     except (KillSwitchOn, TooManyLeases) as refusal:
         return HandedOver(unblocked, [], refusal, status)

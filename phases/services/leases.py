@@ -61,8 +61,11 @@ def claim_tasks(
     phase: str | None = None,
     ticket_id: UUID | None = None,
     task_id: UUID | None = None,
+    needing: bool = False,
 ) -> list[Claimed]:
     """Take up to `limit` ready tasks under a lease of `lease_seconds`, best first.
+
+    `needing`: only tasks that need some capability, none that anybody could do.
 
     An empty list means there is no work. Raises KillSwitchOn, TooManyLeases, and for a named
     task NotFound, TaskNotClaimable, BudgetExceeded or LockHeld.
@@ -74,6 +77,7 @@ def claim_tasks(
         phase=phase,
         ticket_id=ticket_id,
         task_id=task_id,
+        needing=needing,
     )
     with metrics.TASK_CLAIM_SECONDS.timed():
         if limit > 1:

@@ -30,12 +30,16 @@ class Ready:
 
 
 def ready_tasks(
-    *, team_id: UUID, limit: int = 200, capabilities: Iterable[str] | None = None
+    *,
+    team_id: UUID,
+    limit: int = 200,
+    capabilities: Iterable[str] | None = None,
+    needing: bool = False,
 ) -> list[Ready]:
     """Up to `limit` tasks that a claim would find, urgent ones first, then the oldest.
 
     `capabilities`: only tasks that need nothing beyond these, so that work which nobody here can
-    do never hides work that somebody can.
+    do never hides work that somebody can; `needing`: only tasks that need some.
     A task whose next column is full is left out: starting it would only fill the board.
     """
     next_column = F("ticket__phase__next_column__wip_limit")
@@ -48,6 +52,8 @@ def ready_tasks(
     )
     if capabilities is not None:
         rows = rows.filter(capabilities__contained_by=sorted(capabilities))
+    if needing:
+        rows = rows.exclude(capabilities=[])
     now = timezone.now()
     return [
         Ready(

@@ -179,6 +179,36 @@ class TestPlacing:
         assert services.dispatch(team_id=team.pk) == 1
         assert Task.objects.filter(dispatch_note="no_capable_agent").count() == 200
 
+    def test_what_anybody_could_do_is_left_to_whoever_asks_for_it(self, team, lead, agent, crew):
+        ticket = phases.open_ticket(actor=lead, title="Elsewhere", workflow="software_development")
+        chore = phases.create_task(
+            actor=lead, ticket=ticket, task_type="chore", title="Sweep the floor"
+        )
+
+        assert services.dispatch(team_id=team.pk) == 0
+
+        [held] = phases.claim_tasks(actor=agent, capabilities=[])
+        assert held.task.pk == chore.pk
+
+    def test_nor_is_it_handed_to_a_built_in_agent_that_ends_another(self, team, lead, crew, ticket):
+        services.dispatch(team_id=team.pk)
+        held = entry_task(ticket)
+        phases.create_task(
+            actor=lead, ticket=ticket, task_type="chore", title="Sweep the floor", priority=1
+        )
+
+        over = phases.complete_and_claim(
+            actor=services.agent_actor(crew["inventory"]),
+            task_id=held.pk,
+            fence=held.fence,
+            result={},
+            capabilities=["inventory"],
+            needing=True,
+        )
+
+        assert over.claimed == []
+        assert ReadyTask.objects.get().task.title == "Sweep the floor"
+
     def test_a_budget_that_is_spent_keeps_the_task_waiting_and_named(self, team, crew, ticket):
         from guardian import services as guardian
         from guardian.models import Budget

@@ -392,7 +392,7 @@ class TestPanel:
         [
             (
                 "no_capable_agent",
-                "“Analyse the requirements” waits for an agent with analysis; none that runs here has it.",
+                "“Analyse the requirements” waits for an agent with analysis; none that runs here",
             ),
             ("kill_switch_on", "is not taken yet. The kill switch is on: nothing new starts."),
             ("budget_exceeded", "A budget does not allow this much more. Raise the limit,"),
