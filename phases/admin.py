@@ -271,7 +271,10 @@ class PhaseGateArtifactAdmin(RecordAdmin):
         scope="approvals:decide",
         human=True,
         asks_reason=False,
-        fits=lambda artifact: artifact.source == models.PhaseGateArtifact.Source.REPORTED,
+        fits=lambda artifact: (
+            artifact.source == models.PhaseGateArtifact.Source.REPORTED
+            or artifact.rejected_by_id is not None
+        ),
     )
     def confirm(self, *, actor: Actor, row: models.PhaseGateArtifact) -> None:
         """You have looked at this evidence and vouch for it; nobody confirms their own."""
@@ -280,17 +283,16 @@ class PhaseGateArtifactAdmin(RecordAdmin):
         )
 
     @reasoned_action(
-        label="Take the confirmation back",
+        label="Reject",
         scope="approvals:decide",
         human=True,
-        asks_reason=False,
         danger=True,
-        fits=lambda artifact: artifact.source == models.PhaseGateArtifact.Source.REVIEWER,
+        fits=lambda artifact: artifact.rejected_by_id is None,
     )
-    def reject(self, *, actor: Actor, row: models.PhaseGateArtifact) -> None:
-        """This evidence counts as reported only; a gate that asks for more is unmet again."""
+    def reject(self, *, actor: Actor, row: models.PhaseGateArtifact, reason: str) -> None:
+        """This evidence counts for no gate until somebody confirms it; your reason stands by it."""
         services.verify_artifact(
-            actor=actor, ticket_id=row.ticket_id, artifact_id=row.pk, confirm=False
+            actor=actor, ticket_id=row.ticket_id, artifact_id=row.pk, confirm=False, note=reason
         )
 
 

@@ -180,7 +180,9 @@ class TicketViewSet(TicketReading, TicketEnds, TicketWork):
         """The evidence of a ticket, oldest first."""
         filters = {"artifact_type": "artifact_type", "phase": "phase__key", "source": "source"}
         query = ListQuery(request, PhaseGateArtifact, filters=filters, default="id")
-        rows = self.get_object().artifacts.select_related("phase", "collected_by", "verified_by")
+        rows = self.get_object().artifacts.select_related(
+            "phase", "collected_by", "verified_by", "rejected_by"
+        )
         page = query.page(query.filtered(rows))
         return page.response(list(ArtifactSerializer(page.rows, many=True).data))
 

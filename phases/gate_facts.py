@@ -105,6 +105,9 @@ class Facts:
         """Whether a piece of this phase's evidence is about what is there now."""
         return self._weighed().filter(pk=artifact.pk, is_fresh=True).exists()
 
+    def is_before_newest_code(self, artifact: PhaseGateArtifact) -> bool:
+        return self.changed_at is not None and artifact.recorded_at < self.changed_at
+
     @cached_property
     def authors(self) -> set[UUID]:
         """Whoever did the phase's work in this visit: they do not judge it."""
@@ -163,7 +166,7 @@ class Facts:
         """This phase's evidence with `is_fresh` and `is_observed`."""
         # Of a question put up twice the one that was answered counts.
         observed = Q(source=Source.SANDBOX) | Q(artifact_type=Kind.MANUAL, source=Source.REVIEWER)
-        fresh = Q(visit=self.ticket.visit)
+        fresh = Q(visit=self.ticket.visit, rejected_by=None)
         if self.changed_at is not None:
             lasting = Q(recorded_at__gte=self.changed_at) | Q(artifact_type__in=self._lasting())
             fresh &= lasting
@@ -184,7 +187,7 @@ class Facts:
                 ),
                 is_observed=ExpressionWrapper(observed, BooleanField()),
             )
-            .select_related("collected_by", "verified_by")
+            .select_related("collected_by", "verified_by", "rejected_by")
         )
 
     def _lasting(self) -> set[str]:
@@ -275,7 +278,7 @@ def inputs_digest(ticket: Ticket, phase: Phase) -> str:
         PhaseGateArtifact.objects.filter(Q(phase=phase) | Q(artifact_type=CODE))
         .filter(ticket=ticket)
         .order_by("id")
-        .values_list("id", "sha256", "source", "verified_by", "visit", "recorded_at")
+        .values_list("id", "sha256", "source", "verified_by", "rejected_by", "visit", "recorded_at")
     )
     facts = [
         ticket.visit,

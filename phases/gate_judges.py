@@ -139,7 +139,13 @@ def _weigh(
     """What a piece is worth: fresh, without faults, and observed where that is asked for."""
     found.shows(piece)
     found.level = "verified" if piece.is_verified or self_evident else "reported"
-    found.stale = not piece.is_fresh
+    found.stale = not piece.is_fresh and piece.rejected_by is None
+    if piece.rejected_by is not None:
+        note = f": {piece.rejected_note}" if piece.rejected_note else "."
+        found.level = "none"
+        found.reason = f"The {gate_rules.words(piece.artifact_type)} was rejected by"
+        found.reason += f" {piece.rejected_by.name}{note}"
+        return
     enough = found.level == "verified" or requirement.min_evidence == "reported"
     found.met = not faults and enough and not found.stale
     name = gate_rules.words(piece.artifact_type)

@@ -8,6 +8,7 @@ from django.utils import timezone
 from guardian.authority import MONITOR, Actor
 from guardian.stops import stop_of
 from phases.board import cards
+from phases.gate_facts import authors_of
 from phases.gates import Evaluation, evaluate
 from phases.models import Phase, PhaseGateArtifact, Task, Ticket
 from phases.panel_evidence import report_of, told_artifact, told_gate
@@ -34,13 +35,15 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
     )
     artifacts = list(
         PhaseGateArtifact.objects.filter(ticket=ticket)
-        .select_related("phase", "collected_by", "verified_by")
+        .select_related("phase", "collected_by", "verified_by", "rejected_by")
         .order_by("-recorded_at", "-id")[:50]
     )
     # A blocked ticket is asked again by the gate it was stopped at.
     stopped = ticket.is_blocked and ticket.previous_phase is not None
     asked_by = ticket.previous_phase if stopped else ticket.phase
     gate = evaluate(ticket, asked_by)
+    shut = asked_by or ticket.phase
+    authors = authors_of(Task.objects.of_visit(ticket, shut))
     may_write = actor.has_scope("tickets:write") and actor.can_write
     may_retry = may_write and actor.authority >= MONITOR
     # Out of Blocked, the ticket's own retry puts its failed tasks up again.
@@ -67,7 +70,7 @@ def panel(ticket: Ticket, actor: Actor) -> dict[str, Any]:
         "tasks": [task for task in shown if not task["is_of_before"]],
         "tasks_of_before": [task for task in shown if task["is_of_before"]],
         **_count(ticket, tasks),
-        "gate": told_gate(asked_by or ticket.phase, ticket.workflow, gate, artifacts, actor)
+        "gate": told_gate(shut, ticket.workflow, gate, artifacts, actor=actor, authors=authors)
         | {"open": ticket.is_open and ticket.phase.kind == Phase.Kind.WORK},
         "artifacts": [told_artifact(a, ticket) for a in artifacts],
         "report": report_of(ticket, artifacts),

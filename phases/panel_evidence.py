@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
 from guardian.authority import Actor
 from phases.gate_kinds import CHECKS
@@ -31,10 +32,13 @@ def told_gate(
     workflow: Workflow,
     gate: Evaluation,
     artifacts: list[PhaseGateArtifact],
+    *,
     actor: Actor,
+    authors: set[UUID],
 ) -> dict[str, Any]:
+    """`authors` did the phase's work: they are not offered to confirm it."""
     by_id = {str(a.pk): a for a in artifacts}
-    rows = [_criterion(c, by_id.get(c.artifact_id or ""), actor) for c in gate.criteria]
+    rows = [_criterion(c, by_id.get(c.artifact_id or ""), actor, authors) for c in gate.criteria]
     return {
         "rows": rows,
         "to": _leads_to(phase, workflow),
@@ -45,7 +49,7 @@ def told_gate(
 
 
 def _criterion(
-    criterion: Criterion, artifact: PhaseGateArtifact | None, actor: Actor
+    criterion: Criterion, artifact: PhaseGateArtifact | None, actor: Actor, authors: set[UUID]
 ) -> dict[str, Any]:
     level = "stale" if criterion.stale else criterion.level
     badge = level
@@ -53,6 +57,15 @@ def _criterion(
     refused = criterion.check is not None and criterion.check["state"] == "refused"
     if not criterion.met and level not in {"reported", "stale"}:
         level, badge = "none", "missing" if criterion.missing else "not met"
+    may_confirm = (
+        artifact is not None
+        and not asks
+        and artifact.artifact_type not in CHECKS
+        and not artifact.is_verified
+        and artifact.collected_by_id != actor.id
+        and actor.id not in authors
+        and actor.has_scope("approvals:decide")
+    )
     return {
         "name": criterion.key.replace("_", " "),
         "question": criterion.question,
@@ -71,12 +84,8 @@ def _criterion(
         "observer": observer(artifact) if artifact else "",
         "facts": facts(artifact) if artifact else "",
         "artifact_id": criterion.artifact_id,
-        "may_confirm": artifact is not None
-        and not asks
-        and artifact.artifact_type not in CHECKS
-        and not artifact.is_verified
-        and artifact.collected_by_id != actor.id
-        and actor.has_scope("approvals:decide"),
+        "may_confirm": may_confirm,
+        "may_reject": may_confirm and artifact is not None and artifact.rejected_by_id is None,
     }
 
 
@@ -100,6 +109,10 @@ def observer(artifact: PhaseGateArtifact) -> str:
         return ", ".join(parts)
     if artifact.verified_by is not None:
         return f"reported by {artifact.collected_by.name}, confirmed by {artifact.verified_by.name}"
+    if artifact.rejected_by is not None:
+        note = f": {artifact.rejected_note}" if artifact.rejected_note else ""
+        by = f"rejected by {artifact.rejected_by.name}{note}"
+        return f"reported by {artifact.collected_by.name}, {by}"
     return f"reported by {artifact.collected_by.name}"
 
 
@@ -150,6 +163,8 @@ def _figure(value: float | str | bool) -> str:  # noqa: FBT001  a value to show
 
 def told_artifact(artifact: PhaseGateArtifact, ticket: Ticket) -> dict[str, Any]:
     level = "verified" if artifact.is_verified else "reported"
+    if artifact.rejected_by_id:
+        level = "rejected"
     if artifact.visit < ticket.fresh_from_visit:
         level = "stale"  # about what the ticket was about before
     content = artifact.artifact_content

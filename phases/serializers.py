@@ -218,6 +218,7 @@ class ArtifactSerializer(serializers.ModelSerializer[PhaseGateArtifact]):
     phase = KeyField()
     collected_by = PersonField()
     verified_by = PersonField()
+    rejected_by = PersonField()
 
     class Meta:
         model = PhaseGateArtifact
@@ -235,6 +236,8 @@ class ArtifactSerializer(serializers.ModelSerializer[PhaseGateArtifact]):
             "source",
             "observation",
             "verified_by",
+            "rejected_by",
+            "rejected_note",
             "created_at",
         ]
 

@@ -188,6 +188,12 @@ def _asked(event: Event, names: dict[str, str]) -> tuple[str, str, str]:
 
 def _attached(event: Event, _: dict[str, str]) -> tuple[str, str, str]:
     kind = str(event.data.get("artifact_type", "evidence")).replace("_", " ")
+    if event.data.get("origin") == "rejected":
+        return (
+            f"rejected the {kind}:" if event.reason else f"rejected the {kind}",
+            event.reason,
+            "bad",
+        )
     seen = {"sandbox": "observed by our own run", "reviewer": "confirmed by a second person"}
     return f"attached {kind},", seen.get(str(event.data.get("origin")), "reported"), ""
 

@@ -39,6 +39,11 @@ class PhaseGateArtifact(TeamRow):
         "guardian.User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False
     )
 
+    rejected_by = models.ForeignKey(
+        "guardian.User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    rejected_note = models.TextField(blank=True, default="", db_default="")
+
     # When these bytes were last handed in or observed: seeing them again makes them fresh again.
     recorded_at = models.DateTimeField(default=timezone.now)
 
@@ -53,6 +58,11 @@ class PhaseGateArtifact(TeamRow):
             models.CheckConstraint(
                 name="artifact_is_verified_by_another",
                 condition=Q(verified_by=None) | ~Q(verified_by=F("collected_by")),
+            ),
+            models.CheckConstraint(
+                name="artifact_is_rejected_by_another",
+                condition=Q(rejected_by=None, rejected_note="")
+                | Q(verified_by=None) & ~Q(rejected_by=F("collected_by")),
             ),
             models.CheckConstraint(
                 name="artifact_is_observed_exactly_when_from_the_sandbox",

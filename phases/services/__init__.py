@@ -29,7 +29,7 @@ from phases.services.endings import (
     fail_task,
     release_task,
 )
-from phases.services.evidence import add_artifact, record_evidence, verify_artifact
+from phases.services.evidence import add_artifact, record_evidence
 from phases.services.gate import phase_asked, validate_gate
 from phases.services.gate_checks import WantedCheck, note_check, wanted_checks
 from phases.services.gate_requirements import (
@@ -65,6 +65,7 @@ from phases.services.sweep import handle_final_task, heal_queue, sweep_leases
 from phases.services.tasks import compare_task, create_task, settle_dependencies, start_ticket
 from phases.services.tickets import cancel_ticket, fail_ticket, open_ticket, update_ticket
 from phases.services.timeouts import clean_up_timed_out, set_timeout, timed_out
+from phases.services.verdicts import verify_artifact
 from phases.services.waiting import admit_queued, retry_moves
 from phases.services.workflows import export_workflow, import_file, import_workflow, seed_team
 

@@ -8,15 +8,15 @@ from uuid import UUID
 
 from django.db import transaction
 
-from guardian.authority import MONITOR, Actor, require_level
-from guardian.errors import Forbidden, Invalid, NotFound, SelfReview
+from guardian.authority import Actor
+from guardian.errors import Invalid, NotFound
 from guardian.models import User
 from guardian.outbox import emit
 from phases import events
 from phases.clock import database_now
 from phases.errors import TicketClosed
-from phases.gate_facts import Facts, authors_of
-from phases.gate_kinds import BY_KEY, CHECKS, Kind
+from phases.gate_facts import Facts
+from phases.gate_kinds import BY_KEY
 from phases.models import PhaseGateArtifact, Task, Ticket
 from phases.part import require_part
 from phases.results import RESERVED_REMEDY, fault_in_content, reserved_type
@@ -168,13 +168,15 @@ def _observe_again(
     artifact.source = PhaseGateArtifact.Source.SANDBOX
     artifact.observation = observation
     artifact.collected_by, artifact.verified_by = actor.user, None
+    artifact.rejected_by, artifact.rejected_note = None, ""
     artifact.task = task
     artifact.recorded_at = database_now()
     artifact.save(update_fields=_WRITTEN)
 
 
 _WRITTEN = (
-    "source", "observation", "collected_by", "verified_by", "task", "recorded_at", "updated_at",
+    "source", "observation", "collected_by", "verified_by", "rejected_by", "rejected_note", "task",
+    "recorded_at", "updated_at",
 )  # fmt: skip
 
 
@@ -192,13 +194,17 @@ def report_again(
     goes back to an earlier version means it. Then it is said anew, so what others confirmed of it
     is confirmed anew too. What our own run observed of what is there now gets no fresher by words.
     """
-    if Facts(ticket, artifact.phase).is_fresh(artifact):
+    facts = Facts(ticket, artifact.phase)
+    if artifact.rejected_by_id and not facts.is_before_newest_code(artifact):
+        return False  # saying it once more does not answer who said no
+    if facts.is_fresh(artifact):
         if artifact.source == PhaseGateArtifact.Source.SANDBOX or not _has_newer(artifact):
             return False
     elif artifact.visit != ticket.visit:
         return False
     artifact.source = PhaseGateArtifact.Source.REPORTED
-    artifact.observation = artifact.verified_by = None
+    artifact.observation = artifact.verified_by = artifact.rejected_by = None
+    artifact.rejected_note = ""
     artifact.collected_by, artifact.task = collector, task
     artifact.recorded_at = at or database_now()
     artifact.save(update_fields=_WRITTEN)
@@ -221,76 +227,8 @@ def tell(artifact: PhaseGateArtifact, actor: Actor | None) -> None:
         events.ARTIFACT_ADDED,
         subject=artifact,
         actor=actor,
+        reason=artifact.rejected_note,
         ticket_id=str(artifact.ticket_id),
         artifact_type=artifact.artifact_type,
-        origin=artifact.source,
+        origin="rejected" if artifact.rejected_by_id else artifact.source,
     )
-
-
-@transaction.atomic
-def verify_artifact(
-    *, actor: Actor, ticket_id: UUID, artifact_id: UUID, confirm: bool, note: str = ""
-) -> PhaseGateArtifact:
-    """A second person confirms or rejects what somebody reported; agents need level 3 for it.
-
-    Not who handed it in, nor who did the phase's work in that visit, whoever handed it in. A gate's
-    question is answered so too, yes or no with a `note`, by a person.
-    Raises NotFound, SelfReview, AuthorityTooLow, Forbidden, Invalid.
-    """
-    if not actor.is_human:
-        require_level(actor, MONITOR)
-    artifact = (
-        PhaseGateArtifact.objects.select_for_update(of=("self",))
-        .select_related("ticket", "phase")
-        .filter(pk=artifact_id, ticket_id=ticket_id, team=actor.team)
-        .first()
-    )
-    if artifact is None:
-        raise NotFound("There is no such artifact.")
-    if artifact.collected_by_id == actor.id:
-        raise SelfReview
-    if artifact.artifact_type in CHECKS:
-        raise Invalid(path="verdict", reason=reserved_type(artifact.artifact_type))
-    if artifact.artifact_type == Kind.MANUAL:
-        return _answer(artifact, actor, confirm=confirm, note=note)
-    work = Task.objects.filter(
-        ticket=artifact.ticket_id, phase=artifact.phase_id, visit=artifact.visit
-    )
-    if actor.id in authors_of(work):
-        raise SelfReview("Who did this phase's work does not confirm it: another must.")
-    if artifact.source != PhaseGateArtifact.Source.SANDBOX:
-        artifact.source = (
-            PhaseGateArtifact.Source.REVIEWER if confirm else PhaseGateArtifact.Source.REPORTED
-        )
-        artifact.verified_by = actor.user if confirm else None
-        artifact.save(update_fields=["source", "verified_by", "updated_at"])
-        tell(artifact, actor)
-    return artifact
-
-
-def _answer(
-    artifact: PhaseGateArtifact, actor: Actor, *, confirm: bool, note: str
-) -> PhaseGateArtifact:
-    """Keep a person's yes or no beside the question; another person may say otherwise later."""
-    if not actor.is_human:
-        raise Forbidden("Only a person answers a gate's question.")
-    if actor.id in Facts(artifact.ticket, artifact.phase).authors:
-        raise SelfReview("Who did this phase's work does not answer for it: another person must.")
-    content = artifact.artifact_content if isinstance(artifact.artifact_content, dict) else {}
-    artifact.artifact_content = {
-        **content,
-        "answer": "yes" if confirm else "no",
-        "note": note,
-        "answered_by": actor.name,
-        "answered_at": database_now().isoformat(),
-    }
-    artifact.sha256 = digest(artifact.artifact_content)
-    artifact.source = (
-        PhaseGateArtifact.Source.REVIEWER if confirm else PhaseGateArtifact.Source.REPORTED
-    )
-    artifact.verified_by = actor.user if confirm else None
-    artifact.save(
-        update_fields=["artifact_content", "sha256", "source", "verified_by", "updated_at"]
-    )
-    tell(artifact, actor)
-    return artifact

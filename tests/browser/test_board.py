@@ -146,7 +146,7 @@ def test_moves_by_keyboard_alone_and_gives_the_focus_back(visit, lead):
     dialog.get_by_label("Blocked").focus()
     page.keyboard.press("Space")
     page.keyboard.press("Control+Enter")
-    expect(dialog).to_contain_text("Give a reason.")
+    expect(dialog).to_contain_text("Give a reason of at least 10 characters.")
     page.keyboard.type("The staging cluster is down.")
     page.keyboard.press("Control+Enter")
 
