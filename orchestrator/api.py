@@ -89,6 +89,7 @@ class ClaimView(TeamView):
         actor = actor_of(request)
         body = validated(Claim, request.data)
         body.setdefault("capabilities", [])
+        phases.require_phase(team_id=actor.team_id, key=body.get("phase"), path="phase")
 
         def claim() -> Response:
             claims = phases.claim_tasks(actor=actor, **body)
@@ -204,6 +205,8 @@ class CompleteView(TeamView):
         body = validated(Complete, request.data)
         actor = actor_of(request)
         want = body.pop("claim_next", None)
+        asked = (want or {}).get("phase")
+        phases.require_phase(team_id=actor.team_id, key=asked, path="claim_next.phase")
 
         def complete() -> Response:
             done = phases.complete_task(actor=actor, task_id=pk, **body)

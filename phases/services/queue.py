@@ -11,9 +11,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from guardian.authority import Actor
+from guardian.errors import Invalid
 from phases import claims
 from phases.errors import NoCapableAgent
-from phases.models import ReadyTask, Task
+from phases.models import Phase, ReadyTask, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,12 @@ def teams_with_work() -> list[UUID]:
     """Teams that have a task somebody could claim now."""
     rows = ReadyTask.objects.filter(not_before__lte=Now()).order_by("team_id")
     return list(rows.values_list("team_id", flat=True).distinct())
+
+
+def require_phase(*, team_id: UUID, key: str | None, path: str) -> None:
+    """Whoever asks for work of a phase that no workflow has would wait for ever. Raises Invalid."""
+    if key and not Phase.objects.filter(team_id=team_id, key=key).exists():
+        raise Invalid(path=path, reason=f"{key!r} is no phase of any workflow of this team")
 
 
 def waiting_without_agent(

@@ -130,6 +130,7 @@ def test_an_illegal_drag_springs_back_and_says_why(visit, lead):
     expect(page.get_by_role("alert")).to_contain_text(
         "LEM-1 stays in Analyzing. A ticket in Requirements Analysis cannot go to Testing."
     )
+    expect(page.get_by_role("alert")).to_contain_text("From here it may go to Design, Blocked.")
     expect(card(column(page, "Analyzing"), "Retry storm")).to_be_visible()
     expect(column(page, "Testing").get_by_role("link")).to_have_count(0)
     expect(column(page, "Testing")).not_to_contain_text("does not lead to Testing")

@@ -123,6 +123,18 @@ class TestCommands:
         expect(page.get_by_role("table")).to_be_visible()
         expect(palette).to_be_hidden()
 
+    def test_a_number_that_is_written_out_is_that_ticket(self, visit, lead):
+        open_ticket(lead, "The first", priority=4)
+        for n in range(2, 13):
+            open_ticket(lead, f"Number {n}", priority=1)
+        page = visit(lead, BOARD)
+
+        page.keyboard.press("Control+k")
+        page.keyboard.type("LEM-1")
+        page.keyboard.press("Enter")
+
+        expect(page.get_by_role("heading", name="The first")).to_be_visible()
+
     def test_is_told_by_name_what_is_chosen(self, visit, lead):
         page = visit(lead, BOARD)
 

@@ -172,6 +172,22 @@ class TestWork:
         assert late.json()["current_fence"] == 2
         assert late.json()["remedy"]["text"] == "stop; claim again"
 
+    def test_a_phase_that_nobody_has_is_refused_instead_of_waited_for(self, opened, api, agent):
+        client = api(agent)
+        refused = client.post("/api/v1/tasks/claim", {"phase": "PHASE_FOO"}, format="json")
+
+        assert refused.status_code == 400
+        assert refused.json()["errors"][0]["path"] == "phase"
+        wish = {"capabilities": ["analysis"], "phase": "PHASE_REQUIREMENTS"}
+        [held] = client.post("/api/v1/tasks/claim", wish, format="json").json()["tasks"]
+        done = client.post(
+            f"/api/v1/tasks/{held['id']}/complete",
+            {"fence": held["lease"]["token"], "claim_next": {"phase": "PHASE_FOO"}},
+            format="json",
+        )
+        assert (done.status_code, done.json()["errors"][0]["path"]) == (400, "claim_next.phase")
+        assert Task.objects.get(pk=held["id"]).status == "assigned"
+
     def test_a_foreign_task_is_404(self, opened, api, agent, outsider):
         task = claim(api(agent), "analysis")[0]
         answer = api(outsider).post(

@@ -81,10 +81,16 @@ export class Mover {
       return true;
     } catch (refusal) {
       this.#store.unwish(id);
-      refuse(`${this.name(card)} stays in ${from.name}.`, refusal);
+      refuse(`${this.name(card)} stays in ${from.name}.`, this.#withWays(refusal));
       announce(`${this.name(card)} stays in ${from.name}. ${refusal.message} ${refusal.remedy}`);
       return false;
     }
+  }
+
+  /* Where it may go instead, in the words of this board. */
+  #withWays(refusal) {
+    const names = (refusal.problem?.allowed || []).map((key) => this.#store.phases.get(key)?.name).filter(Boolean);
+    return names.length ? { message: refusal.message, remedy: `From here it may go to ${names.join(", ")}.` } : refusal;
   }
 
   /* To a phase, also one of the card's own column; live news bring the card after it. */
@@ -159,7 +165,8 @@ export class Mover {
       row.queues = row.code === "wip_exceeded" && WAYS_BACK.has(row.kind);
       const usable = row.allowed || row.power || row.queues;
       const { column } = row;
-      const notes = row.allowed ? [] : [...row.reasons, row.queues ? "It may wait there for a place." : row.remedy].filter(Boolean);
+      const remedy = row.remedy.replace(/PHASE_[A-Z0-9_]+/g, (key) => this.#store.phases.get(key)?.name ?? key);
+      const notes = row.allowed ? [] : [...row.reasons, row.queues ? "It may wait there for a place." : remedy].filter(Boolean);
       if (row.power && !row.queues) notes.push(row.power === "override" ? "You may skip the gate, with a reason." : "You may exceed the limit, with a reason.");
       const key = row.to_phase;
       const place = column.wip_limit ? `${column.admitted} / ${column.wip_limit}` : String(standing(column));

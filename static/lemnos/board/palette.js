@@ -5,6 +5,7 @@ import { call } from "./api.js";
 import { PRIORITY } from "./cards.js";
 
 const SHOWN = 12;
+const NUMBER = /^(?:[a-z]+-)?(\d{1,9})$/i;
 
 export class Palette {
   #store;
@@ -50,7 +51,7 @@ export class Palette {
     const words = this.#field.value.trim();
     if (words.length < 2) return;
     this.#timer = setTimeout(async () => {
-      const number = words.match(/^(?:[a-z]+-)?(\d{1,9})$/i)?.[1];
+      const number = words.match(NUMBER)?.[1];
       const query = new URLSearchParams({ workflow: this.#store.workflow.key, limit: "8", ...(number ? { number } : { search: words }) });
       try {
         const { results } = await call("GET", `/api/v1/tickets?${query}`);
@@ -70,9 +71,13 @@ export class Palette {
     const commands = this.#commands().filter((one) => fits(one.words)).map((one) => ({ ...one, kind: "command" }));
     const known = words ? this.#store.all().filter((card) => fits(`${this.#store.label}-${card.number} ${card.title}`)) : [];
     const tickets = new Map([...known, ...this.#found].map((card) => [card.id, card]));
-    const rows = [...tickets.values()].slice(0, SHOWN).map((card) => ({
+    // A number that is written out is meant, not one that begins so.
+    const number = Number(words.match(NUMBER)?.[1]) || null;
+    const ordered = [...tickets.values()].sort((a, b) => (b.number === number) - (a.number === number));
+    if (number && ordered[0]?.number !== number) ordered.unshift({ number, title: "" });
+    const rows = ordered.slice(0, SHOWN).map((card) => ({
       kind: "ticket",
-      words: `${this.#store.label}-${card.number} ${card.title}`,
+      words: `${this.#store.label}-${card.number} ${card.title}`.trim(),
       hint: PRIORITY[card.priority] || "",
       act: () => this.#open(card),
     }));
